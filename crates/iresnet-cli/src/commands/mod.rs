@@ -1,0 +1,11 @@
+//! One file a subcommand: options in, library calls, results out.
+
+pub mod bench;
+pub mod certify;
+pub mod data;
+pub mod evaluate;
+pub mod invert;
+pub mod reproduce;
+pub mod spectrum;
+pub mod summary;
+pub mod train;

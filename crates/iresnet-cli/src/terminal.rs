@@ -1,0 +1,90 @@
+//! Progress bars, Ctrl-C and threads: what concerns the terminal and the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use iresnet::train::{BatchReport, EpochRecord, Observer};
+
+/// Set on the first Ctrl-C; the second one ends the process at once.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = stop.clone();
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once");
+    })?;
+    Ok(stop)
+}
+
+/// A bar on a terminal, nothing elsewhere.
+pub fn bar(len: u64, what: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta} left");
+    bar.set_style(style.expect("a valid template"));
+    bar.set_prefix(what.to_string());
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// Shows a training run: one bar over all epochs on a terminal, a plain line an epoch everywhere.
+pub struct TrainingProgress {
+    bar: Option<ProgressBar>,
+    label: String,
+}
+
+impl TrainingProgress {
+    /// `label` begins every line.
+    pub fn new(label: impl Into<String>) -> Self {
+        TrainingProgress { bar: None, label: label.into() }
+    }
+}
+
+impl Observer for TrainingProgress {
+    fn batch(&mut self, report: &BatchReport) {
+        let position = ((report.epoch - 1) * report.batches + report.batch) as u64;
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = bar((report.epochs * report.batches) as u64, &self.label);
+            // A resumed run has not done its first part in this time.
+            bar.set_position(position);
+            bar.reset_eta();
+            bar
+        });
+        bar.set_position(position);
+        bar.set_message(format!("loss {:.3} error {:.1} %", report.loss, report.error_percent));
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, epochs: usize) {
+        let line = format!(
+            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s",
+            self.label,
+            record.epoch,
+            record.train_loss,
+            record.train_error_percent,
+            record.test_error_percent,
+            record.learning_rate,
+            record.seconds
+        );
+        match &self.bar {
+            Some(bar) if !bar.is_hidden() => bar.println(line),
+            _ => eprintln!("{line}"),
+        }
+        if record.epoch == epochs
+            && let Some(bar) = self.bar.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Sizes the thread pool that all kernels share.
+pub fn set_threads(threads: Option<usize>) -> Result<()> {
+    if let Some(threads) = threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    }
+    Ok(())
+}

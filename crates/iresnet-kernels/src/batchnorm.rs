@@ -1,0 +1,373 @@
+//! A block with a training BatchNorm before every κ: batch statistics couple the samples, so the passes over all packs
+//! meet at each normalisation.
+//!
+//! Statistics run over N, H and W of the real images; unused lanes take no part and get no gradient. The semantics are
+//! PyTorch's: biased variance in the normalisation, `eps = 1e-5`.
+
+use rayon::prelude::*;
+
+use crate::block::{BlockPlan, DropoutMask, Workspace, add_all, border, clear_border, each_row, masked, partitions};
+use crate::conv::{Plane, weight_gradient};
+use crate::level::leveled;
+use crate::{LANES, V, vectors, vectors_mut};
+
+const EPS: f64 = 1e-5;
+
+/// Mean and biased variance of one normalisation over a batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// One a channel.
+    pub mean: Vec<f32>,
+    /// One a channel, biased.
+    pub var: Vec<f32>,
+    /// Values a channel that they were taken over.
+    pub count: usize,
+}
+
+/// What the backward pass needs beside the block's input.
+#[derive(Clone, Debug)]
+pub struct BatchNormTape {
+    moments: [Option<Moments>; 3],
+    /// Outputs of the first and of the second convolution.
+    inner: [Vec<f32>; 2],
+    samples: usize,
+}
+
+impl BatchNormTape {
+    /// Statistics of the three normalisations; the first is absent where the block does not activate its input.
+    pub fn moments(&self) -> &[Option<Moments>; 3] {
+        &self.moments
+    }
+}
+
+/// Lanes of pack number `pack` that hold real images, as factors.
+fn lane_factors(pack: usize, samples: usize) -> V {
+    std::array::from_fn(|lane| if pack * LANES + lane < samples { 1.0 } else { 0.0 })
+}
+
+/// `z -> scale z + shift`, and `xhat = (z - mean) inv_std`, of one normalisation.
+struct Map {
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+    mean: Vec<f32>,
+    inv_std: Vec<f32>,
+}
+
+impl BlockPlan {
+    /// `y = x + h g(x)` with batch statistics over the `samples` real images.
+    ///
+    /// `affine` holds `scale, shift` of each normalisation there is (two or three), in order.
+    pub fn forward_batchnorm(
+        &self,
+        x: &[f32],
+        y: &mut [f32],
+        samples: usize,
+        affine: &[f32],
+        mask: Option<DropoutMask<'_>>,
+    ) -> BatchNormTape {
+        let shape = &self.shape;
+        let (len, middle) = (shape.image.pack_len(), shape.bottleneck * shape.area() * LANES);
+        let packs = x.len() / len;
+        let mut inner = [vec![0.0; packs * middle], vec![0.0; packs * middle]];
+        let mut moments: [Option<Moments>; 3] = [None, None, None];
+        for i in 0..3 {
+            let channels = shape.channels()[i].0;
+            let (before, after) = inner.split_at_mut(1);
+            let source: &[f32] = match i {
+                0 => x,
+                1 => &before[0],
+                _ => &after[0],
+            };
+            if i > 0 || shape.activate_input {
+                moments[i] = Some(self.moments_of(source, channels, samples));
+            }
+            let map = self.map(i, &moments[i], affine);
+            let source_len = channels * shape.area() * LANES;
+            let run = |pack: usize, source: &[f32], out: &mut [f32], workspace: &mut Workspace| {
+                let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None };
+                convolve(self.level, self, i, map.as_ref(), vectors(source), mask, vectors_mut(out), workspace);
+            };
+            match i {
+                0 => before[0].par_chunks_mut(middle).zip(x.par_chunks(source_len)).enumerate().for_each_init(
+                    Workspace::default,
+                    |workspace, (pack, (out, source))| run(pack, source, out, workspace),
+                ),
+                1 => after[0].par_chunks_mut(middle).zip(before[0].par_chunks(source_len)).enumerate().for_each_init(
+                    Workspace::default,
+                    |workspace, (pack, (out, source))| run(pack, source, out, workspace),
+                ),
+                _ => {
+                    let both = y.par_chunks_mut(len).zip(x.par_chunks(len)).zip(after[0].par_chunks(source_len));
+                    both.enumerate().for_each_init(Workspace::default, |workspace, (pack, ((out, x), source))| {
+                        out.copy_from_slice(x);
+                        run(pack, source, out, workspace);
+                    });
+                }
+            }
+        }
+        BatchNormTape { moments, inner, samples }
+    }
+
+    /// `gradient` holds dL/dy and becomes dL/dx; dL/dw is added to `weights`, dL/d(scale, shift) to `affine_gradient`.
+    ///
+    /// # Panics
+    /// If the plan was made for inference only.
+    pub fn backward_batchnorm(
+        &self,
+        x: &[f32],
+        tape: &BatchNormTape,
+        affine: &[f32],
+        gradient: &mut [f32],
+        mask: Option<DropoutMask<'_>>,
+        weights: &mut [f32],
+        affine_gradient: &mut [f32],
+    ) {
+        let shape = &self.shape;
+        let (len, middle) = (shape.image.pack_len(), shape.bottleneck * shape.area() * LANES);
+        let packs = x.len() / len;
+        let places = shape.places();
+        let mut affine_end = affine_gradient.len();
+        // Cotangent of the output of convolution i; the outermost is h dL/dy.
+        let mut cotangent: Vec<f32> = gradient.iter().map(|g| g * shape.step).collect();
+        for i in (0..3).rev() {
+            let channels = shape.channels()[i].0;
+            let source: &[f32] = if i == 0 { x } else { &tape.inner[i - 1] };
+            let map = self.map(i, &tape.moments[i], affine);
+            let (from, to) = (cotangent.len() / packs, channels * shape.area() * LANES);
+            let mut pulled = vec![0.0; packs * to];
+            // Weight gradients, and the cotangent of what the normalisation gives.
+            let jobs: Vec<_> = partitions(&mut pulled, to).into_iter().collect();
+            let partials: Vec<(Vec<f32>, Vec<f64>)> = jobs
+                .into_par_iter()
+                .map(|(first, run)| {
+                    let mut workspace = Workspace::default();
+                    let mut partial = vec![0.0; places[2 * i].len() + places[2 * i + 1].len()];
+                    let mut sums = vec![0.0f64; 2 * channels];
+                    for (n, out) in run.chunks_exact_mut(to).enumerate() {
+                        let pack = first + n;
+                        let job = PullBack {
+                            plan: self,
+                            i,
+                            map: map.as_ref(),
+                            mask: if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None },
+                            source: vectors(&source[pack * to..(pack + 1) * to]),
+                            cotangent: vectors(&cotangent[pack * from..(pack + 1) * from]),
+                        };
+                        pull_back(self.level, &job, vectors_mut(out), &mut partial, &mut sums, &mut workspace);
+                    }
+                    (partial, sums)
+                })
+                .collect();
+            let (partials, sums): (Vec<Vec<f32>>, Vec<Vec<f64>>) = partials.into_iter().unzip();
+            add_all(&mut weights[places[2 * i].start..places[2 * i + 1].end], &partials);
+            if let (Some(map), Some(moments)) = (&map, &tape.moments[i]) {
+                let mut total = vec![0.0f64; 2 * channels];
+                for sum in &sums {
+                    total.iter_mut().zip(sum).for_each(|(t, s)| *t += s);
+                }
+                let start = affine_end - 2 * channels;
+                for (to, sum) in affine_gradient[start..affine_end].iter_mut().zip(&total) {
+                    *to += *sum as f32;
+                }
+                affine_end = start;
+                self.through_statistics(source, map, moments.count, tape.samples, &total, &mut pulled, to);
+            }
+            cotangent = pulled;
+        }
+        gradient.par_iter_mut().zip(&cotangent).for_each(|(g, c)| *g += c);
+    }
+
+    /// `dz = scale (dn - mean(dn) - xhat mean(dn xhat))`, `scale = gamma / std`; `totals` holds the sums of `dn xhat`
+    /// and of `dn`.
+    fn through_statistics(
+        &self,
+        source: &[f32],
+        map: &Map,
+        count: usize,
+        samples: usize,
+        totals: &[f64],
+        pulled: &mut [f32],
+        len: usize,
+    ) {
+        let (area, channels) = (self.shape.area(), map.scale.len());
+        pulled.par_chunks_mut(len).zip(source.par_chunks(len)).enumerate().for_each(|(pack, (out, source))| {
+            let lanes = lane_factors(pack, samples);
+            let (out, source) = (vectors_mut(out), vectors(source));
+            for c in 0..channels {
+                let along = (totals[c] / count as f64) as f32;
+                let constant = (totals[channels + c] / count as f64) as f32;
+                let (scale, mean, inv_std) = (map.scale[c], map.mean[c], map.inv_std[c]);
+                for (d, z) in out[c * area..(c + 1) * area].iter_mut().zip(&source[c * area..(c + 1) * area]) {
+                    for l in 0..LANES {
+                        let xhat = (z[l] - mean) * inv_std;
+                        d[l] = scale * lanes[l] * (d[l] - constant - xhat * along);
+                    }
+                }
+            }
+        });
+    }
+
+    /// Mean and biased variance of each channel over the real images: two passes, sums of rows in float64.
+    fn moments_of(&self, source: &[f32], channels: usize, samples: usize) -> Moments {
+        let area = self.shape.area();
+        let len = channels * area * LANES;
+        let count = samples * area;
+        let sums = |of: &(dyn Fn(usize, f32) -> f32 + Sync)| -> Vec<f64> {
+            let partials: Vec<Vec<f64>> = source
+                .par_chunks(len)
+                .enumerate()
+                .map(|(pack, source)| {
+                    let lanes = lane_factors(pack, samples);
+                    let sum_of = |c: usize| {
+                        let mut sum = [0.0f32; LANES];
+                        for z in &vectors(source)[c * area..(c + 1) * area] {
+                            for l in 0..LANES {
+                                sum[l] += of(c, z[l]);
+                            }
+                        }
+                        sum.iter().zip(lanes).map(|(s, lane)| f64::from(s * lane)).sum()
+                    };
+                    (0..channels).map(sum_of).collect()
+                })
+                .collect();
+            (0..channels).map(|c| partials.iter().map(|p| p[c]).sum::<f64>() / count as f64).collect()
+        };
+        let mean: Vec<f32> = sums(&|_, z| z).iter().map(|m| *m as f32).collect();
+        let var = sums(&|c, z| (z - mean[c]) * (z - mean[c])).iter().map(|v| *v as f32).collect();
+        Moments { mean, var, count }
+    }
+
+    /// The map of normalisation `i`, if there is one.
+    fn map(&self, i: usize, moments: &Option<Moments>, affine: &[f32]) -> Option<Map> {
+        let moments = moments.as_ref()?;
+        let channels: Vec<usize> = self.shape.channels().iter().map(|c| c.0).collect();
+        let first = if self.shape.activate_input { 0 } else { 1 };
+        let start: usize = channels[first..i].iter().map(|c| 2 * c).sum();
+        let gamma = &affine[start..start + channels[i]];
+        let beta = &affine[start + channels[i]..start + 2 * channels[i]];
+        let inv_std: Vec<f32> = moments.var.iter().map(|v| (1.0 / (f64::from(*v) + EPS).sqrt()) as f32).collect();
+        let scale: Vec<f32> = gamma.iter().zip(&inv_std).map(|(g, s)| g * s).collect();
+        let shift = beta.iter().zip(&moments.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+        Some(Map { scale, shift, mean: moments.mean.clone(), inv_std })
+    }
+}
+
+/// `κ(scale z + shift)` times the dropout mask, into the bordered input of convolution `i`.
+#[inline(always)]
+fn fill(plan: &BlockPlan, map: Option<&Map>, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
+    each_row(plane, |c, row, at| {
+        for x in 0..plane.width {
+            let mut value = z[at + x];
+            if let Some(map) = map {
+                value = plan.shape.activation.apply(value.map(|v| v.mul_add(map.scale[c], map.shift[c])));
+            }
+            if let Some(mask) = mask {
+                value = masked(value, mask.bits[at + x], mask.scale);
+            }
+            out[row + x] = value;
+        }
+    });
+}
+
+/// Convolution `i` of one pack behind its normalisation; the last one adds `h g` to `out`.
+#[inline(always)]
+fn convolve_inner(
+    plan: &BlockPlan,
+    i: usize,
+    map: Option<&Map>,
+    source: &[V],
+    mask: Option<DropoutMask<'_>>,
+    out: &mut [V],
+    workspace: &mut Workspace,
+) {
+    let (plane, area, width, step) = (plan.shape.plane(i), plan.shape.area(), plan.shape.image.width, plan.shape.step);
+    let input = workspace.bordered(0, plane);
+    fill(plan, map, source, mask, plane, input);
+    plan.convs[i].run(plane, input, true, |c, y, x, v| {
+        let to = &mut out[c * area + y * width + x];
+        if i < 2 {
+            *to = v;
+        } else {
+            for l in 0..LANES {
+                to[l] = v[l].mul_add(step, to[l]);
+            }
+        }
+    });
+}
+leveled!(fn convolve = convolve_inner(
+    plan: &BlockPlan, i: usize, map: Option<&Map>, source: &[V], mask: Option<DropoutMask<'_>>, out: &mut [V],
+    workspace: &mut Workspace
+));
+
+/// One pack on the way back through convolution `i`.
+struct PullBack<'a> {
+    plan: &'a BlockPlan,
+    i: usize,
+    map: Option<&'a Map>,
+    mask: Option<DropoutMask<'a>>,
+    source: &'a [V],
+    cotangent: &'a [V],
+}
+
+/// Writes the cotangent of the normalised values, adds weight and bias gradients to `weights`, and the sums of
+/// `dn xhat` and of `dn` to `sums`.
+#[inline(always)]
+fn pull_back_inner(
+    job: &PullBack<'_>,
+    out: &mut [V],
+    weights: &mut [f32],
+    sums: &mut [f64],
+    workspace: &mut Workspace,
+) {
+    let PullBack { plan, i, map, mask, source, cotangent } = *job;
+    let (plane, back) = (plan.shape.plane(i), plan.shape.adjoint_plane(i));
+    let (area, width) = (plan.shape.area(), plan.shape.image.width);
+    let (cin, cout) = plan.shape.channels()[i];
+    let input = workspace.bordered(0, plane);
+    fill(plan, map, source, mask, plane, input);
+    let (w, b) = weights.split_at_mut(cin * cout * plan.shape.kernels[i] * plan.shape.kernels[i]);
+    weight_gradient(plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
+    let bordered = workspace.bordered(1, back);
+    border(back, cotangent, 1.0, bordered);
+    let adjoint = &plan.adjoints.as_ref().expect("a plan made for training")[i];
+    adjoint.run(back, bordered, false, |c, y, x, mut v| {
+        let at = c * area + y * width + x;
+        if let Some(mask) = mask {
+            v = masked(v, mask.bits[at], mask.scale);
+        }
+        if let Some(map) = map {
+            let d = plan.shape.activation.derivative(source[at].map(|z| z.mul_add(map.scale[c], map.shift[c])));
+            for l in 0..LANES {
+                v[l] *= d[l];
+            }
+        }
+        out[at] = v;
+    });
+    if let Some(map) = map {
+        for c in 0..cin {
+            let (mut along, mut constant) = ([0.0f32; LANES], [0.0f32; LANES]);
+            for (d, z) in out[c * area..(c + 1) * area].iter().zip(&source[c * area..(c + 1) * area]) {
+                for l in 0..LANES {
+                    along[l] = d[l].mul_add((z[l] - map.mean[c]) * map.inv_std[c], along[l]);
+                    constant[l] += d[l];
+                }
+            }
+            // Unused lanes carry a zero cotangent from the loss on, so they add nothing.
+            sums[c] += along.iter().map(|s| f64::from(*s)).sum::<f64>();
+            sums[cin + c] += constant.iter().map(|s| f64::from(*s)).sum::<f64>();
+        }
+    }
+}
+leveled!(fn pull_back = pull_back_inner(
+    job: &PullBack<'_>, out: &mut [V], weights: &mut [f32], sums: &mut [f64], workspace: &mut Workspace
+));
+
+impl Workspace {
+    /// Buffer number `n` for `plane`, with a zero border.
+    #[inline(always)]
+    fn bordered(&mut self, n: usize, plane: Plane) -> &mut [V] {
+        let buffer = self.buffer(n, plane.len());
+        clear_border(plane, buffer);
+        buffer
+    }
+}

@@ -1,0 +1,263 @@
+//! Direct convolution of one pack, stride 1 and zero 'same' padding, and its weight gradient.
+//!
+//! The input lies in a [`Plane`] buffer with a zero border, so that no loop knows about edges. Register tiles are
+//! `CO` output channels by `XT` positions of whole vectors; the weights are packed `[channel block][in][ky][kx][CO]`.
+
+use crate::activation::{fma, fma_vectors};
+use crate::{LANES, V};
+
+/// Geometry of a bordered buffer `[channel][y + 2 border][x + 2 border]` of vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plane {
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub border: usize,
+}
+
+impl Plane {
+    pub(crate) fn row_stride(&self) -> usize {
+        self.width + 2 * self.border
+    }
+
+    pub(crate) fn channel_stride(&self) -> usize {
+        self.row_stride() * (self.height + 2 * self.border)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.channels * self.channel_stride()
+    }
+
+    /// Place of the first inner value of row `y` of channel `c`.
+    #[inline(always)]
+    pub(crate) fn row(&self, c: usize, y: usize) -> usize {
+        c * self.channel_stride() + (y + self.border) * self.row_stride() + self.border
+    }
+}
+
+/// Weights of one convolution, packed for the direct kernel.
+#[derive(Clone, Debug)]
+pub(crate) struct PackedConv {
+    pub in_channels: usize,
+    pub out_channels: usize,
+    pub kernel: usize,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// Output channels of one register tile.
+const CO: usize = 4;
+
+impl PackedConv {
+    /// Packs `[out, in, k, k]` weights.
+    pub(crate) fn new(weights: &[f32], bias: &[f32], out_channels: usize, in_channels: usize, kernel: usize) -> Self {
+        let taps = kernel * kernel;
+        assert_eq!(weights.len(), out_channels * in_channels * taps, "weights of a convolution");
+        let mut packed = Vec::with_capacity(weights.len());
+        for block in (0..out_channels).step_by(CO) {
+            let count = CO.min(out_channels - block);
+            for i in 0..in_channels {
+                for tap in 0..taps {
+                    packed.extend((block..block + count).map(|o| weights[(o * in_channels + i) * taps + tap]));
+                }
+            }
+        }
+        PackedConv { in_channels, out_channels, kernel, weights: packed, bias: bias.to_vec() }
+    }
+
+    /// The adjoint convolution: channels exchanged, taps reversed, no bias.
+    pub(crate) fn adjoint(weights: &[f32], out_channels: usize, in_channels: usize, kernel: usize) -> Self {
+        let taps = kernel * kernel;
+        let mut flipped = vec![0.0; weights.len()];
+        for o in 0..out_channels {
+            for i in 0..in_channels {
+                for tap in 0..taps {
+                    flipped[(i * out_channels + o) * taps + taps - 1 - tap] = weights[(o * in_channels + i) * taps + tap];
+                }
+            }
+        }
+        Self::new(&flipped, &vec![0.0; in_channels], in_channels, out_channels, kernel)
+    }
+
+    /// Calls `store(channel, y, x, value)` with every value of the convolution, bias included.
+    ///
+    /// `plane` must have a border of at least `kernel / 2`, which is zero.
+    #[inline(always)]
+    pub(crate) fn run(&self, plane: Plane, input: &[V], bias: bool, mut store: impl FnMut(usize, usize, usize, V)) {
+        let taps = self.kernel * self.kernel;
+        let mut packed = 0;
+        for block in (0..self.out_channels).step_by(CO) {
+            let count = CO.min(self.out_channels - block);
+            let weights = &self.weights[packed..packed + count * self.in_channels * taps];
+            packed += weights.len();
+            let mut start = [0.0; CO];
+            if bias {
+                start[..count].copy_from_slice(&self.bias[block..block + count]);
+            }
+            match count {
+                4 => self.block::<4>(plane, input, weights, block, start, &mut store),
+                3 => self.block::<3>(plane, input, weights, block, start, &mut store),
+                2 => self.block::<2>(plane, input, weights, block, start, &mut store),
+                _ => self.block::<1>(plane, input, weights, block, start, &mut store),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn block<const N: usize>(
+        &self,
+        plane: Plane,
+        input: &[V],
+        weights: &[f32],
+        block: usize,
+        bias: [f32; CO],
+        store: &mut impl FnMut(usize, usize, usize, V),
+    ) {
+        for y in 0..plane.height {
+            let mut x = 0;
+            while x < plane.width {
+                let left = plane.width - x;
+                // 7 divides the sides of MNIST's stages, 4 those of CIFAR-10's.
+                let tile = if plane.width.is_multiple_of(7) && left >= 7 {
+                    self.tile::<N, 7>(plane, input, weights, y, x, block, bias, store);
+                    7
+                } else if left >= 4 {
+                    self.tile::<N, 4>(plane, input, weights, y, x, block, bias, store);
+                    4
+                } else {
+                    self.tile::<N, 1>(plane, input, weights, y, x, block, bias, store);
+                    1
+                };
+                x += tile;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile<const N: usize, const XT: usize>(
+        &self,
+        plane: Plane,
+        input: &[V],
+        weights: &[f32],
+        y: usize,
+        x: usize,
+        block: usize,
+        bias: [f32; CO],
+        store: &mut impl FnMut(usize, usize, usize, V),
+    ) {
+        let mut sums = [[[0.0; LANES]; XT]; N];
+        for n in 0..N {
+            sums[n] = [[bias[n]; LANES]; XT];
+        }
+        let half = self.kernel / 2;
+        let mut weights = weights.chunks_exact(N);
+        for i in 0..self.in_channels {
+            let corner = plane.row(i, y) + x - half * (plane.row_stride() + 1);
+            for ky in 0..self.kernel {
+                let row = corner + ky * plane.row_stride();
+                for kx in 0..self.kernel {
+                    let taps: &[f32; N] = weights.next().expect("packed").try_into().expect("N weights");
+                    let values: &[V; XT] = input[row + kx..row + kx + XT].try_into().expect("XT vectors");
+                    for t in 0..XT {
+                        for n in 0..N {
+                            fma(taps[n], &values[t], &mut sums[n][t]);
+                        }
+                    }
+                }
+            }
+        }
+        for n in 0..N {
+            for t in 0..XT {
+                store(block + n, y, x + t, sums[n][t]);
+            }
+        }
+    }
+}
+
+/// `dW[o, i, ky, kx] += sum over positions and lanes of out[o, y, x] in[i, y + ky, x + kx]`, and the bias gradient.
+///
+/// `input` is bordered as `plane`, `cotangent` is `[out][y][x]` without a border.
+#[inline(always)]
+pub(crate) fn weight_gradient(
+    plane: Plane,
+    input: &[V],
+    cotangent: &[V],
+    out_channels: usize,
+    kernel: usize,
+    weights: &mut [f32],
+    bias: &mut [f32],
+) {
+    let area = plane.height * plane.width;
+    for o in 0..out_channels {
+        let mut sum = [0.0; LANES];
+        for value in &cotangent[o * area..(o + 1) * area] {
+            for l in 0..LANES {
+                sum[l] += value[l];
+            }
+        }
+        bias[o] += sum.iter().sum::<f32>();
+    }
+    for block in (0..out_channels).step_by(4) {
+        let count = 4.min(out_channels - block);
+        for i in 0..plane.in_channels() {
+            for ky in 0..kernel {
+                match (count, kernel) {
+                    (4, 3) => taps::<4, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (3, 3) => taps::<3, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (2, 3) => taps::<2, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (1, 3) => taps::<1, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    _ => {
+                        for kx in 0..kernel {
+                            for o in block..block + count {
+                                taps::<1, 1>(plane, input, cotangent, o, i, ky, kernel, kx, weights);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Plane {
+    fn in_channels(&self) -> usize {
+        self.channels
+    }
+}
+
+/// `N` output channels by `K` neighbouring taps of one kernel row.
+#[inline(always)]
+fn taps<const N: usize, const K: usize>(
+    plane: Plane,
+    input: &[V],
+    cotangent: &[V],
+    block: usize,
+    i: usize,
+    ky: usize,
+    kernel: usize,
+    first: usize,
+    weights: &mut [f32],
+) {
+    let area = plane.height * plane.width;
+    let half = kernel / 2;
+    let mut sums = [[[0.0; LANES]; K]; N];
+    for y in 0..plane.height {
+        let row = plane.row(i, y) + ky * plane.row_stride() + first - half * (plane.row_stride() + 1);
+        let values = &input[row..row + plane.width + K - 1];
+        for x in 0..plane.width {
+            let window: &[V; K] = values[x..x + K].try_into().expect("K vectors");
+            for n in 0..N {
+                let out = &cotangent[(block + n) * area + y * plane.width + x];
+                for k in 0..K {
+                    fma_vectors(&window[k], out, &mut sums[n][k]);
+                }
+            }
+        }
+    }
+    for n in 0..N {
+        for k in 0..K {
+            let at = (((block + n) * plane.channels + i) * kernel + ky) * kernel + first + k;
+            weights[at] += sums[n][k].iter().sum::<f32>();
+        }
+    }
+}

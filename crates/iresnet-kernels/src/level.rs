@@ -1,0 +1,84 @@
+//! Choice of the compiled level at run time.
+
+use std::sync::OnceLock;
+
+/// Instructions that the kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every processor of the target has.
+    Baseline,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512 F, VL, DQ, BW.
+    Avx512,
+}
+
+impl Level {
+    /// The level in use: the best one there is, or the one that `IRESNET_SIMD` names if the processor has it.
+    pub fn current() -> Level {
+        static LEVEL: OnceLock<Level> = OnceLock::new();
+        *LEVEL.get_or_init(|| {
+            let best = Level::available().last().copied().unwrap_or(Level::Baseline);
+            match std::env::var("IRESNET_SIMD").as_deref() {
+                Ok("baseline") => Level::Baseline,
+                Ok("avx2") => best.min(Level::Avx2),
+                _ => best,
+            }
+        })
+    }
+
+    /// The levels that this processor has, the lowest first.
+    pub fn available() -> Vec<Level> {
+        let mut levels = vec![Level::Baseline];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                levels.push(Level::Avx2);
+                let avx512 = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw");
+                if avx512 {
+                    levels.push(Level::Avx512);
+                }
+            }
+        }
+        levels
+    }
+}
+
+/// Defines a function that runs `$inner` compiled for the given level.
+///
+/// `$inner` must be `#[inline(always)]`, so that each wrapper holds its own copy compiled for its instructions.
+macro_rules! leveled {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident = $inner:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(level: $crate::Level, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) $(-> $ret)? {
+                    $inner($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2($($arg: $ty),*) $(-> $ret)? {
+                    $inner($($arg),*)
+                }
+                match level {
+                    // SAFETY: a level above the baseline only comes from `Level::available`, which detected these
+                    // features on this processor.
+                    $crate::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    $crate::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::Level::Baseline => {}
+                }
+            }
+            _ = level;
+            $inner($($arg),*)
+        }
+    };
+}
+pub(crate) use leveled;

@@ -1,0 +1,231 @@
+//! Power iteration for the convolution operator `x -> W * x` on one image of the layer's true size.
+//!
+//! One image fills no lanes, so these kernels work on rows: planes carry a zero border, and a tap of the kernel adds a
+//! shifted plane to another. 1x1 kernels are their matrix and have no spatial extent.
+
+use rayon::prelude::*;
+
+use crate::level::{Level, leveled};
+
+/// Geometry of a convolution, stride 1 and zero 'same' padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Input channels.
+    pub in_channels: usize,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Side of the kernel, odd.
+    pub kernel: usize,
+    /// Height of the images.
+    pub height: usize,
+    /// Width of the images.
+    pub width: usize,
+}
+
+impl ConvShape {
+    /// Height, width and kernel of the operator: 1x1 kernels act as a matrix on single pixels.
+    fn extent(&self) -> (usize, usize) {
+        if self.kernel == 1 { (1, 1) } else { (self.height, self.width) }
+    }
+
+    /// Length of `u`: `out * height * width`, or `out` for 1x1 kernels.
+    pub fn left_len(&self) -> usize {
+        let (h, w) = self.extent();
+        self.out_channels * h * w
+    }
+
+    /// Length of `v`: `in * height * width`, or `in` for 1x1 kernels.
+    pub fn right_len(&self) -> usize {
+        let (h, w) = self.extent();
+        self.in_channels * h * w
+    }
+}
+
+/// One convolution whose power iteration is to be advanced.
+#[derive(Debug)]
+pub struct PowerJob<'a> {
+    /// `[out, in, k, k]`
+    pub weight: &'a [f32],
+    /// Geometry.
+    pub shape: ConvShape,
+    /// Left vector, of unit norm.
+    pub u: &'a mut [f32],
+    /// Right vector, of unit norm.
+    pub v: &'a mut [f32],
+    /// How many iterations to make.
+    pub iterations: usize,
+    /// The estimate `u . (W * v)`, set by the call.
+    pub sigma: f32,
+}
+
+/// Advances all jobs: `v <- W^T u`, `u <- W v`, both normalised; `sigma = u . (W * v)` before `u` is normalised away.
+pub fn power_iterations(jobs: &mut [PowerJob<'_>]) {
+    jobs.par_iter_mut().for_each(|job| advance(Level::current(), job));
+}
+
+#[inline(always)]
+fn advance_inner(job: &mut PowerJob<'_>) {
+    let shape = job.shape;
+    let mut planes = Planes::new(shape);
+    for _ in 0..job.iterations {
+        planes.transposed(job.weight, job.u, job.v);
+        normalize(job.v);
+        planes.forward(job.weight, job.v, job.u);
+        job.sigma = normalize(job.u);
+    }
+}
+leveled!(fn advance = advance_inner(job: &mut PowerJob<'_>));
+
+/// `out = d(u . (W * v)) / dW`: `out[o, i, ky, kx] = sum over positions of u[o, y, x] v[i, y + ky, x + kx]`.
+pub fn outer_correlation(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]) {
+    correlate(Level::current(), u, v, shape, out);
+}
+
+#[inline(always)]
+fn correlate_inner(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]) {
+    let mut planes = Planes::new(*shape);
+    planes.spread(v, shape.in_channels);
+    let (len, area) = (planes.len(), planes.area());
+    let taps = shape.kernel * shape.kernel;
+    let mut spread_u = vec![0.0; len];
+    for o in 0..shape.out_channels {
+        spread_u.fill(0.0);
+        planes.spread_one(&u[o * area..(o + 1) * area], &mut spread_u);
+        for i in 0..shape.in_channels {
+            let plane = &planes.input[i * planes.stride..(i + 1) * planes.stride];
+            for tap in 0..taps {
+                let shifted = &plane[planes.offset(tap)..][..len];
+                out[(o * shape.in_channels + i) * taps + tap] = dot(&spread_u, shifted);
+            }
+        }
+    }
+}
+leveled!(fn correlate = correlate_inner(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]));
+
+/// Sum of products in sixteen partial sums.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    let (a_chunks, a_rest) = a.as_chunks::<16>();
+    let (b_chunks, b_rest) = b.as_chunks::<16>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for l in 0..16 {
+            sums[l] = a[l].mul_add(b[l], sums[l]);
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// Scales to unit norm and returns the norm; a zero vector stays.
+#[inline(always)]
+fn normalize(x: &mut [f32]) -> f32 {
+    let norm = x.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+    if norm > 0.0 {
+        let factor = (1.0 / norm) as f32;
+        x.iter_mut().for_each(|v| *v *= factor);
+    }
+    norm as f32
+}
+
+/// Bordered planes of one image: row stride `width + 2 half`, so that a tap is one offset.
+struct Planes {
+    shape: ConvShape,
+    row: usize,
+    stride: usize,
+    input: Vec<f32>,
+    sum: Vec<f32>,
+}
+
+impl Planes {
+    fn new(shape: ConvShape) -> Self {
+        let (h, w) = shape.extent();
+        let row = w + 2 * (shape.kernel / 2);
+        let stride = row * (h + 2 * (shape.kernel / 2));
+        let channels = shape.in_channels.max(shape.out_channels);
+        Planes { shape, row, stride, input: vec![0.0; channels * stride], sum: vec![0.0; h * row] }
+    }
+
+    fn area(&self) -> usize {
+        let (h, w) = self.shape.extent();
+        h * w
+    }
+
+    /// Length of a sum over rows: the last row ends with its last inner value.
+    fn len(&self) -> usize {
+        let (h, w) = self.shape.extent();
+        (h - 1) * self.row + w
+    }
+
+    fn offset(&self, tap: usize) -> usize {
+        let k = self.shape.kernel;
+        tap / k * self.row + tap % k
+    }
+
+    /// Copies unbordered channels into the middle of the bordered planes.
+    #[inline(always)]
+    fn spread(&mut self, x: &[f32], channels: usize) {
+        let (h, w) = self.shape.extent();
+        let half = self.shape.kernel / 2;
+        for c in 0..channels {
+            for y in 0..h {
+                let at = c * self.stride + (y + half) * self.row + half;
+                self.input[at..at + w].copy_from_slice(&x[(c * h + y) * w..][..w]);
+            }
+        }
+    }
+
+    /// Copies one unbordered channel to rows of the bordered stride, starting at 0.
+    #[inline(always)]
+    fn spread_one(&self, x: &[f32], out: &mut [f32]) {
+        let (_, w) = self.shape.extent();
+        for (y, line) in x.chunks_exact(w).enumerate() {
+            out[y * self.row..y * self.row + w].copy_from_slice(line);
+        }
+    }
+
+    /// `out = W * x`
+    #[inline(always)]
+    fn forward(&mut self, weight: &[f32], x: &[f32], out: &mut [f32]) {
+        let (cin, cout) = (self.shape.in_channels, self.shape.out_channels);
+        self.convolve(x, out, cin, cout, |o, i, tap, taps| weight[(o * cin + i) * taps + tap]);
+    }
+
+    /// `out = W^T * x`
+    #[inline(always)]
+    fn transposed(&mut self, weight: &[f32], x: &[f32], out: &mut [f32]) {
+        let (cin, cout) = (self.shape.in_channels, self.shape.out_channels);
+        self.convolve(x, out, cout, cin, |i, o, tap, taps| weight[(o * cin + i) * taps + taps - 1 - tap]);
+    }
+
+    #[inline(always)]
+    fn convolve(
+        &mut self,
+        x: &[f32],
+        out: &mut [f32],
+        from: usize,
+        to: usize,
+        weight: impl Fn(usize, usize, usize, usize) -> f32,
+    ) {
+        self.spread(x, from);
+        let (len, area) = (self.len(), self.area());
+        let (_, w) = self.shape.extent();
+        let taps = self.shape.kernel * self.shape.kernel;
+        for t in 0..to {
+            let mut sum = std::mem::take(&mut self.sum);
+            sum[..len].fill(0.0);
+            for f in 0..from {
+                let plane = &self.input[f * self.stride..(f + 1) * self.stride];
+                for tap in 0..taps {
+                    let factor = weight(t, f, tap, taps);
+                    for (s, p) in sum[..len].iter_mut().zip(&plane[self.offset(tap)..][..len]) {
+                        *s = factor.mul_add(*p, *s);
+                    }
+                }
+            }
+            for (line, row) in out[t * area..(t + 1) * area].chunks_exact_mut(w).zip(sum.chunks(self.row)) {
+                line.copy_from_slice(&row[..w]);
+            }
+            self.sum = sum;
+        }
+    }
+}

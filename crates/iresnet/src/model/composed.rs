@@ -1,0 +1,159 @@
+//! The trunk composed of the framework's own operations: the path of every back end without fused kernels, and the
+//! independent second opinion that the fused path is tested against.
+
+use burn::Tensor;
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, activation};
+
+use super::config::Activation;
+use super::dropout::DropoutKey;
+use super::effective::{BATCHNORM_EPS, spectral_factor};
+use super::layout::{BatchNorm, Block, Conv};
+use super::norms::{PowerState, conv_shape};
+use super::trunk::{BatchStatistics, TrainingPass};
+
+/// 2x2 space to depth in PyTorch's channel order: `[n, C, H, W]` to `[n, 4C, H/2, W/2]`.
+pub(crate) fn pixel_unshuffle(x: Tensor<4>) -> Tensor<4> {
+    let [n, c, h, w] = x.dims();
+    x.reshape([n, c, h / 2, 2, w / 2, 2]).permute([0, 1, 3, 5, 2, 4]).reshape([n, 4 * c, h / 2, w / 2])
+}
+
+fn activate(x: Tensor<4>, kind: Activation) -> Tensor<4> {
+    match kind {
+        Activation::Relu => activation::relu(x),
+        // exp only sees the negative part, so that large inputs stay finite.
+        Activation::Elu => activation::relu(x.clone()) + (x.clamp_max(0.0).exp() - 1.0),
+        Activation::Softplus => activation::relu(x.clone()) + (x.abs().neg().exp() + 1.0).log(),
+        Activation::Lipswish => activation::sigmoid(x.clone()) * x / 1.1,
+    }
+}
+
+/// Which statistics the BatchNorms use.
+pub(crate) enum Mode<'a> {
+    /// Those of the batch, which are recorded; dropout is on.
+    Train(&'a mut BatchStatistics),
+    /// The running ones; dropout is off.
+    Evaluate,
+}
+
+/// The composed trunk for one set of parameters.
+pub(crate) struct Composed<'a> {
+    pub pass: &'a TrainingPass,
+    pub activation: Activation,
+    /// `[trunk parameters]`
+    pub parameters: Tensor<1>,
+}
+
+impl Composed<'_> {
+    fn device(&self) -> Device {
+        self.parameters.device()
+    }
+
+    /// Latent `[n, C, H, W]` of images `[n, channels, height, width]`.
+    pub(crate) fn forward(&self, images: Tensor<4>, mut mode: Mode<'_>) -> Tensor<4> {
+        let layout = &self.pass.layout;
+        let [n, _, h, w] = images.dims();
+        let zeros = layout.padded.channels - layout.input.channels;
+        let mut x = images;
+        if zeros > 0 {
+            let padding = Tensor::zeros([n, zeros, h, w], &x.device());
+            x = Tensor::cat(vec![x, padding], 1);
+        }
+        let mut index = 0;
+        for (s, stage) in layout.stages.iter().enumerate() {
+            if s > 0 {
+                x = pixel_unshuffle(x);
+            }
+            for block in &stage.blocks {
+                x = x.clone() + self.branch(block, index, x, &mut mode) * block.shape.step;
+                index += 1;
+            }
+        }
+        x
+    }
+
+    fn branch(&self, block: &Block, index: usize, x: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
+        let mut x = x;
+        for i in 0..3 {
+            if let Some(norm) = &block.norms[i] {
+                x = self.batch_norm(norm, x, mode);
+            }
+            if i > 0 || block.shape.activate_input {
+                x = activate(x, self.activation);
+            }
+            if i == 2
+                && let (Mode::Train(_), Some(key)) = (&mode, self.pass.dropout)
+            {
+                x = self.dropout(key, index, x);
+            }
+            let power = self.pass.coeff.map(|c| (c, &self.pass.state.power[3 * index + i]));
+            x = self.conv(&block.convs[i], x, power);
+        }
+        x
+    }
+
+    /// `W~ * x + b`; the gradient flows through `sigma = <W, P>`, P the correlation of the constant u and v.
+    fn conv(&self, conv: &Conv, x: Tensor<4>, power: Option<(f64, &PowerState)>) -> Tensor<4> {
+        let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
+        let mut weight = self.parameters.clone().slice([conv.weight.clone()]).reshape(shape);
+        let bias = self.parameters.clone().slice([conv.bias.clone()]);
+        if let Some((coeff, power)) = power
+            && spectral_factor(coeff, power.sigma) < 1.0
+        {
+            let mut correlation = vec![0.0; conv.weight.len()];
+            iresnet_kernels::outer_correlation(&power.u, &power.v, &conv_shape(conv), &mut correlation);
+            let correlation = Tensor::<1>::from_floats(correlation.as_slice(), &self.device()).reshape(shape);
+            let sigma = (weight.clone() * correlation).sum().reshape([1, 1, 1, 1]);
+            weight = weight * (sigma.recip() * coeff);
+        }
+        let padding = conv.kernel / 2;
+        conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [padding, padding], [1, 1], 1))
+    }
+
+    fn batch_norm(&self, norm: &BatchNorm, x: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
+        let [n, channels, height, width] = x.dims();
+        let row = |x: Tensor<1>| x.reshape([1, channels, 1, 1]);
+        let (mean, var) = match mode {
+            Mode::Evaluate => {
+                let state = &self.pass.state;
+                let read = |v: &[f32]| row(Tensor::from_floats(&v[norm.statistics.clone()], &self.device()));
+                (read(&state.running_mean), read(&state.running_var))
+            }
+            Mode::Train(statistics) => {
+                let over_batch = |x: Tensor<4>| {
+                    x.reshape([n, channels, height * width]).mean_dim(2).mean_dim(0).reshape([1, channels, 1, 1])
+                };
+                let mean = over_batch(x.clone());
+                let centred = x.clone() - mean.clone();
+                let var = over_batch(centred.clone() * centred);
+                let read = |x: &Tensor<4>| x.clone().inner().into_data().into_vec::<f32>().expect("float32");
+                let count = (n * height * width) as f32;
+                statistics.mean[norm.statistics.clone()].copy_from_slice(&read(&mean));
+                for (to, var) in statistics.var[norm.statistics.clone()].iter_mut().zip(read(&var)) {
+                    *to = var * count / (count - 1.0).max(1.0);
+                }
+                (mean, var)
+            }
+        };
+        let scale = row(self.parameters.clone().slice([norm.scale.clone()]));
+        let shift = row(self.parameters.clone().slice([norm.shift.clone()]));
+        (x - mean) / (var + BATCHNORM_EPS).sqrt() * scale + shift
+    }
+
+    fn dropout(&self, key: DropoutKey, index: usize, x: Tensor<4>) -> Tensor<4> {
+        use iresnet_kernels::LANES;
+        let [n, c, h, w] = x.dims();
+        let positions = c * h * w;
+        let bits = key.bits(index, n.div_ceil(LANES) * positions);
+        let mask: Vec<f32> = (0..n * positions)
+            .map(|i| {
+                let (sample, position) = (i / positions, i % positions);
+                let word = bits[sample / LANES * positions + position];
+                if word >> (sample % LANES) & 1 == 1 { key.scale() } else { 0.0 }
+            })
+            .collect();
+        let mask = Tensor::<1>::from_floats(mask.as_slice(), &x.device()).reshape([n, c, h, w]);
+        x * mask
+    }
+}

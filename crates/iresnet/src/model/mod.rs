@@ -1,0 +1,293 @@
+//! The network of the paper: injective padding, stages of residual blocks with downsampling between them, a head.
+//!
+//! ```
+//! use iresnet::model::{Input, ModelConfig};
+//! use iresnet::{Device, Tensor};
+//!
+//! let config = ModelConfig::preset("digits")?;
+//! let model = config.init(Input { channels: 1, height: 8, width: 8, classes: 10 }, 0)?;
+//! let output = model.forward(Tensor::zeros([2, 1, 8, 8], &Device::flex()));
+//! assert_eq!(output.logits.dims(), [2, 10]);
+//! # Ok::<(), iresnet::model::ConfigError>(())
+//! ```
+//!
+//! Weights are plain data in flat arenas ([`layout`]); [`effective`] turns them into the weights in use, which
+//! training, inverse and audit share. [`trunk`](self) runs on the fused kernels, [`composed`](self) on any back end.
+
+mod composed;
+mod config;
+mod dropout;
+pub mod effective;
+mod head;
+mod init;
+pub mod layout;
+mod norms;
+mod operation;
+mod presets;
+mod summary;
+mod trunk;
+mod weights;
+
+use std::sync::Arc;
+
+use burn::Tensor;
+use burn::tensor::Device;
+
+pub use config::{Activation, Bottleneck, ConfigError, Input, ModelConfig, Norm, Padding};
+pub use dropout::DropoutKey;
+pub use effective::EffectiveWeights;
+pub use layout::Layout;
+pub use norms::{NormState, PowerState};
+pub use presets::PRESETS;
+pub(crate) use presets::text as preset_text;
+pub use summary::Summary;
+pub use trunk::FixedTrunk;
+pub use weights::WeightsError;
+
+use composed::{Composed, Mode};
+use head::{Head, cross_entropy};
+use operation::Slot;
+use trunk::{BatchStatistics, TrainingPass};
+
+/// An invertible residual network: configuration, weights and the state that belongs to them.
+#[derive(Clone, Debug)]
+pub struct IResNet {
+    pub(crate) config: ModelConfig,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) trunk: Vec<f32>,
+    pub(crate) head: Vec<f32>,
+    pub(crate) state: NormState,
+}
+
+/// What a forward pass gives.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// `[n, classes]`
+    pub logits: Tensor<2>,
+    /// `[n, C, H, W]`: what the inverse starts from.
+    pub latent: Tensor<4>,
+}
+
+/// Gradients of the loss with respect to all parameters, in the order of the parameters' own slices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gradients {
+    /// Of the trunk's.
+    pub trunk: Vec<f32>,
+    /// Of the head's.
+    pub head: Vec<f32>,
+}
+
+/// Result of differentiating one batch.
+#[derive(Clone, Debug)]
+pub struct Differentiated {
+    /// Mean cross-entropy.
+    pub loss: f32,
+    /// How many of the batch were classified rightly.
+    pub correct: usize,
+    /// `[n, classes]`, row by row.
+    pub logits: Vec<f32>,
+    /// Gradients of the loss.
+    pub gradients: Gradients,
+    statistics: BatchStatistics,
+}
+
+impl ModelConfig {
+    /// A new network with the weights that `seed` determines.
+    ///
+    /// # Errors
+    /// An unusable configuration, or images that cannot be downsampled as often as there are stages.
+    pub fn init(&self, input: Input, seed: u64) -> Result<IResNet, ConfigError> {
+        let layout = Layout::new(self, input)?;
+        let (trunk, head) = init::initialize(&layout, seed);
+        let state = NormState::new(&layout, self.norm.coeff().is_some(), seed);
+        let mut model = IResNet { config: self.clone(), layout: Arc::new(layout), trunk, head, state };
+        model.update_norms(5);
+        Ok(model)
+    }
+}
+
+impl IResNet {
+    /// The configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The geometry.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// The parameters of the trunk, placed as [`Layout`] says.
+    pub fn trunk_parameters(&self) -> &[f32] {
+        &self.trunk
+    }
+
+    /// The parameters of the head: BatchNorm scale and shift, linear weights `[classes, channels]`, linear biases.
+    pub fn head_parameters(&self) -> &[f32] {
+        &self.head
+    }
+
+    /// Power-iteration vectors and running statistics.
+    pub fn state(&self) -> &NormState {
+        &self.state
+    }
+
+    /// Mutable slices of all parameters, for optimisers: trunk, head.
+    pub fn parameters_mut(&mut self) -> [&mut [f32]; 2] {
+        [&mut self.trunk, &mut self.head]
+    }
+
+    /// Advances the power iterations of spectral normalisation; nothing happens without it.
+    pub fn update_norms(&mut self, iterations: usize) {
+        self.state.power_iterate(&self.layout, &self.trunk, iterations);
+    }
+
+    /// Recomputes `sigma = u . (W * v)` from the present weights and vectors.
+    pub(crate) fn refresh_sigma(&mut self) {
+        for (conv, power) in self.layout.convs().zip(&mut self.state.power) {
+            let weight = &self.trunk[conv.weight.clone()];
+            let mut correlation = vec![0.0; weight.len()];
+            iresnet_kernels::outer_correlation(&power.u, &power.v, &norms::conv_shape(conv), &mut correlation);
+            power.sigma = weight.iter().zip(&correlation).map(|(w, p)| f64::from(*w) * f64::from(*p)).sum::<f64>() as f32;
+        }
+    }
+
+    /// The trunk's weights as they act on images in evaluation: what inverse and audit use.
+    pub fn effective_weights(&self) -> EffectiveWeights {
+        EffectiveWeights::new(&self.layout, &self.trunk, &self.state, self.config.norm.coeff())
+    }
+
+    /// The trunk with its kernels prepared, for many calls with the same weights.
+    pub fn fixed_trunk(&self) -> FixedTrunk {
+        FixedTrunk::new(self.layout.clone(), &self.effective_weights())
+    }
+
+    /// Logits and latents in evaluation mode: running statistics, no dropout. Changes nothing.
+    ///
+    /// # Shapes
+    /// - images: `[n, channels, height, width]`
+    ///
+    /// # Panics
+    /// If the images are not those of the network's input.
+    pub fn forward(&self, images: Tensor<4>) -> Output {
+        let input = self.layout.input;
+        let [n, channels, height, width] = images.dims();
+        assert_eq!(
+            [channels, height, width],
+            [input.channels, input.height, input.width],
+            "channels, height and width of the images and of the network's input"
+        );
+        let device = images.device();
+        let latent = if is_fused(&device) {
+            let values = images.into_data().into_vec::<f32>().expect("float32 images");
+            self.latent_tensor(self.fixed_trunk().forward(&values), n, &device)
+        } else {
+            let pass = self.training_pass(None);
+            let parameters = Tensor::from_floats(self.trunk.as_slice(), &device);
+            Composed { pass: &pass, activation: self.config.activation, parameters }.forward(images, Mode::Evaluate)
+        };
+        Output { logits: self.classify(latent.clone()), latent }
+    }
+
+    /// Logits `[n, classes]` of latents `[n, C, H, W]`, in evaluation mode.
+    pub fn classify(&self, latent: Tensor<4>) -> Tensor<2> {
+        let head = Head::new(Tensor::from_floats(self.head.as_slice(), &latent.device()), &self.layout);
+        let from = self.layout.statistics_len;
+        head.evaluate(latent, &self.state.running_mean[from..], &self.state.running_var[from..])
+    }
+
+    /// Latent values as a tensor.
+    pub(crate) fn latent_tensor(&self, values: Vec<f32>, samples: usize, device: &Device) -> Tensor<4> {
+        let shape = self.layout.latent;
+        Tensor::<1>::from_floats(values.as_slice(), device).reshape([samples, shape.channels, shape.height, shape.width])
+    }
+
+    fn training_pass(&self, dropout: Option<DropoutKey>) -> TrainingPass {
+        TrainingPass {
+            layout: self.layout.clone(),
+            state: Arc::new(self.state.clone()),
+            coeff: self.config.norm.coeff(),
+            dropout,
+        }
+    }
+
+    /// Loss and gradients of one batch in training mode. Changes nothing: apply the gradients with an optimiser and
+    /// the batch's statistics with [`IResNet::track`].
+    ///
+    /// # Shapes
+    /// - images: `[n, channels, height, width]` as NCHW values
+    /// - labels: `n` class numbers
+    ///
+    /// # Panics
+    /// If a label is not below the number of classes, or the sizes do not fit.
+    pub fn differentiate(
+        &self,
+        images: Vec<f32>,
+        labels: &[u32],
+        dropout: Option<DropoutKey>,
+        device: &Device,
+    ) -> Differentiated {
+        let (n, input) = (labels.len(), self.layout.input);
+        assert_eq!(images.len(), n * input.channels * input.height * input.width, "values of {n} images");
+        let device = device.clone().autodiff();
+        let pass = self.training_pass(dropout.filter(|key| key.probability > 0.0));
+        let trunk = Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad();
+        let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();
+        let (latent, mut statistics) = if is_fused(&device) {
+            let slot = Slot::new(pass, images, n);
+            let latent = operation::trunk(trunk.clone(), slot.clone());
+            (latent, slot.take_statistics())
+        } else {
+            let len = self.layout.statistics_len;
+            let mut statistics = BatchStatistics { mean: vec![0.0; len], var: vec![0.0; len] };
+            let images = Tensor::<1>::from_floats(images.as_slice(), &device)
+                .reshape([n, input.channels, input.height, input.width]);
+            let composed = Composed { pass: &pass, activation: self.config.activation, parameters: trunk.clone() };
+            (composed.forward(images, Mode::Train(&mut statistics)), statistics)
+        };
+        let (logits, mean, var) = Head::new(head.clone(), &self.layout).train(latent);
+        statistics.mean.extend(mean);
+        statistics.var.extend(var);
+        let loss = cross_entropy(logits.clone(), labels);
+        let grads = loss.backward();
+        let read = |leaf: &Tensor<1>| {
+            let gradient = leaf.grad(&grads).expect("every parameter takes part");
+            gradient.into_data().into_vec::<f32>().expect("float32 gradients")
+        };
+        let logits = logits.inner().into_data().into_vec::<f32>().expect("float32 logits");
+        Differentiated {
+            loss: loss.inner().into_data().into_vec::<f32>().expect("a float32 loss")[0],
+            correct: count_correct(&logits, labels),
+            gradients: Gradients { trunk: read(&trunk), head: read(&head) },
+            logits,
+            statistics,
+        }
+    }
+
+    /// Folds the statistics of a training batch into the running ones.
+    pub fn track(&mut self, batch: &Differentiated) {
+        self.state.track(&batch.statistics.mean, &batch.statistics.var);
+    }
+}
+
+/// How many rows of `logits` have their largest value at the label (the first of equals counts).
+pub fn count_correct(logits: &[f32], labels: &[u32]) -> usize {
+    let classes = logits.len() / labels.len().max(1);
+    logits.chunks_exact(classes.max(1)).zip(labels).filter(|(row, label)| argmax(row) == **label as usize).count()
+}
+
+/// Position of the largest value; NaN never wins.
+pub fn argmax(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, value) in row.iter().enumerate() {
+        if *value > row[best] || row[best].is_nan() {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Whether the trunk runs on the fused kernels of `device`.
+fn is_fused(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}

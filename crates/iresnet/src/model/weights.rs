@@ -1,0 +1,218 @@
+//! Weight files: `.safetensors` with the names and layouts of the PyTorch peer's `state_dict`.
+//!
+//! The configuration travels in the file's metadata under `iresnet.config`, so that a file says which network it
+//! belongs to. Files without it (written by PyTorch) load too, as long as names and shapes fit.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::IResNet;
+
+/// Why a weight file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file could not be read or written.
+    #[error("cannot {action} the weights {path}: {source}")]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Not a `.safetensors` file, or a damaged one.
+    #[error("{path} is not a complete .safetensors file: {message}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What was wrong.
+        message: String,
+    },
+    /// A tensor is missing.
+    #[error("{path} lacks the tensor {name} {expected:?}; these weights belong to another network ({detail})")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape that it should have.
+        expected: Vec<usize>,
+        /// What the file holds.
+        detail: String,
+    },
+    /// A tensor has another shape or type.
+    #[error("{path}: {name} is {found}, and this network needs {expected}")]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// Type and shape in the file.
+        found: String,
+        /// Type and shape that are right.
+        expected: String,
+    },
+    /// Tensors that this network has no place for.
+    #[error("{path} holds {names}, which this network does not have; these weights belong to another network")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Their names.
+        names: String,
+    },
+    /// A weight is NaN or infinite.
+    #[error("{path}: {name} holds {value} at position {position}; weights must be finite")]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The offending value.
+        value: f32,
+        /// Its flat position.
+        position: usize,
+    },
+}
+
+
+/// Where a tensor's values belong.
+pub(crate) enum Place<'a> {
+    Values(&'a mut [f32]),
+    BatchCount(&'a mut u64),
+}
+
+impl IResNet {
+    /// Every tensor of the network by its `state_dict` name; `visit` gets name, shape and place.
+    pub(crate) fn visit_mut(
+        &mut self,
+        visit: &mut dyn FnMut(&str, &[usize], Place<'_>) -> Result<(), WeightsError>,
+    ) -> Result<(), WeightsError> {
+        let layout = self.layout.clone();
+        let mut power = self.state.power.iter_mut();
+        for block in layout.blocks() {
+            for conv in &block.convs {
+                let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
+                visit(&format!("{}.weight", conv.name), &shape, Place::Values(&mut self.trunk[conv.weight.clone()]))?;
+                visit(&format!("{}.bias", conv.name), &shape[..1], Place::Values(&mut self.trunk[conv.bias.clone()]))?;
+                if let Some(state) = power.next() {
+                    let (u, v) = ([state.u.len()], [state.v.len()]);
+                    visit(&format!("{}.u", conv.name), &u, Place::Values(&mut state.u))?;
+                    visit(&format!("{}.v", conv.name), &v, Place::Values(&mut state.v))?;
+                }
+            }
+            for norm in block.norms.iter().flatten() {
+                let shape = [norm.scale.len()];
+                let statistics = norm.statistics.clone();
+                let name = &norm.name;
+                visit(&format!("{name}.weight"), &shape, Place::Values(&mut self.trunk[norm.scale.clone()]))?;
+                visit(&format!("{name}.bias"), &shape, Place::Values(&mut self.trunk[norm.shift.clone()]))?;
+                let mean = &mut self.state.running_mean[statistics.clone()];
+                visit(&format!("{name}.running_mean"), &shape, Place::Values(mean))?;
+                let var = &mut self.state.running_var[statistics];
+                visit(&format!("{name}.running_var"), &shape, Place::Values(var))?;
+                let count = &mut self.state.num_batches_tracked;
+                visit(&format!("{name}.num_batches_tracked"), &[], Place::BatchCount(count))?;
+            }
+        }
+        let (channels, classes) = (layout.latent.channels, layout.input.classes);
+        let statistics = layout.statistics_len..layout.statistics_len + channels;
+        let (scale, rest) = self.head.split_at_mut(channels);
+        let (shift, rest) = rest.split_at_mut(channels);
+        let (weight, bias) = rest.split_at_mut(classes * channels);
+        visit("head.norm.weight", &[channels], Place::Values(scale))?;
+        visit("head.norm.bias", &[channels], Place::Values(shift))?;
+        let mean = &mut self.state.running_mean[statistics.clone()];
+        visit("head.norm.running_mean", &[channels], Place::Values(mean))?;
+        visit("head.norm.running_var", &[channels], Place::Values(&mut self.state.running_var[statistics]))?;
+        visit("head.norm.num_batches_tracked", &[], Place::BatchCount(&mut self.state.num_batches_tracked))?;
+        visit("head.linear.weight", &[classes, channels], Place::Values(weight))?;
+        visit("head.linear.bias", &[classes], Place::Values(bias))
+    }
+
+    /// The network's tensors as the bytes of a `.safetensors` file, `metadata` beside them.
+    pub fn to_safetensors(&self, metadata: &HashMap<String, String>) -> Vec<u8> {
+        let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+        self.clone()
+            .visit_mut(&mut |name, shape, place| {
+                let (dtype, bytes) = match place {
+                    Place::Values(values) => (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                    Place::BatchCount(count) => (Dtype::I64, (*count as i64).to_le_bytes().to_vec()),
+                };
+                tensors.push((name.to_string(), dtype, shape.to_vec(), bytes));
+                Ok(())
+            })
+            .expect("nothing is refused");
+        let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+            (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).expect("shape and bytes agree"))
+        });
+        let mut metadata = metadata.clone();
+        let config = serde_json::to_string(&(&self.config, &self.layout.input)).expect("a configuration is JSON");
+        metadata.insert("iresnet.config".into(), config);
+        safetensors::serialize(views, Some(metadata)).expect("names are unique")
+    }
+
+    /// Loads the values of `bytes`, which came from `path`, into this network.
+    ///
+    /// # Errors
+    /// A damaged file, tensors that are missing, unknown, of another shape or type, or not finite. The network is
+    /// unchanged then.
+    pub fn load_safetensors(&mut self, bytes: &[u8], path: &Path) -> Result<(), WeightsError> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| WeightsError::Format { path: path.into(), message: error.to_string() })?;
+        let mut loaded = self.clone();
+        let mut seen = Vec::new();
+        loaded.visit_mut(&mut |name, shape, place| {
+            let Ok(view) = file.tensor(name) else {
+                // Only PyTorch's own files lack the counters or the power-iteration state.
+                if matches!(place, Place::BatchCount(_)) {
+                    return Ok(());
+                }
+                return Err(WeightsError::Missing {
+                    path: path.into(),
+                    name: name.into(),
+                    expected: shape.to_vec(),
+                    detail: format!("it holds {} tensors", file.len()),
+                });
+            };
+            let wanted = if matches!(place, Place::BatchCount(_)) { Dtype::I64 } else { Dtype::F32 };
+            if view.dtype() != wanted || view.shape() != shape {
+                return Err(WeightsError::Shape {
+                    path: path.into(),
+                    name: name.into(),
+                    found: format!("{:?} {:?}", view.dtype(), view.shape()),
+                    expected: format!("{wanted:?} {shape:?}"),
+                });
+            }
+            seen.push(name.to_string());
+            match place {
+                Place::BatchCount(count) => {
+                    *count = i64::from_le_bytes(view.data().try_into().expect("eight bytes")) as u64;
+                }
+                Place::Values(values) => {
+                    for (position, (to, bytes)) in values.iter_mut().zip(view.data().chunks_exact(4)).enumerate() {
+                        *to = f32::from_le_bytes(bytes.try_into().expect("four bytes"));
+                        if !to.is_finite() {
+                            let (name, value) = (name.into(), *to);
+                            return Err(WeightsError::NotFinite { path: path.into(), name, value, position });
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        let unknown: Vec<&str> = file.names().into_iter().filter(|name| !seen.iter().any(|s| s == name)).collect();
+        if !unknown.is_empty() {
+            let mut names = unknown[..unknown.len().min(3)].join(", ");
+            if unknown.len() > 3 {
+                names += &format!(" and {} more", unknown.len() - 3);
+            }
+            return Err(WeightsError::Unknown { path: path.into(), names });
+        }
+        loaded.refresh_sigma();
+        *self = loaded;
+        Ok(())
+    }
+}

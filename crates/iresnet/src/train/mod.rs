@@ -1,0 +1,170 @@
+//! Training by the paper's recipe: seeded, repeatable, resumable to the bit.
+//!
+//! A step is `update_norms`, `differentiate`, [`Sgd::step`], `track`. Everything random is a function of the run's
+//! seed and of epoch and step numbers, so a run that was killed goes on from its checkpoint as if nothing had
+//! happened. Checkpoints are written after every epoch, every few minutes, and when a run is asked to stop.
+
+mod config;
+mod optimizer;
+mod run;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+
+pub use config::{RunConfig, RunRecord, TrainConfig};
+pub use optimizer::Sgd;
+pub use run::{EpochRecord, Progress, RunDir, RunError, write_atomically};
+
+use crate::data::{Augmentation, Loader, Split};
+use crate::evaluate::error_percent;
+use crate::model::{DropoutKey, IResNet, Norm};
+
+/// Power iterations at the end of an epoch, when weights are about to be evaluated and saved.
+const FINAL_POWER_ITERATIONS: usize = 10;
+/// Time between checkpoints within an epoch.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
+
+/// What a training run tells while it goes.
+pub struct BatchReport {
+    /// From 1.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Batches of this epoch done.
+    pub batch: usize,
+    /// Batches of an epoch.
+    pub batches: usize,
+    /// Mean loss of the epoch so far.
+    pub loss: f64,
+    /// Training error of the epoch so far, in percent.
+    pub error_percent: f64,
+}
+
+/// Receives the progress of a run.
+pub trait Observer {
+    /// After every step.
+    fn batch(&mut self, _report: &BatchReport) {}
+    /// After every epoch.
+    fn epoch(&mut self, _record: &EpochRecord, _epochs: usize) {}
+}
+
+impl Observer for () {}
+
+/// How a call of [`train`] ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// All epochs are done.
+    Finished,
+    /// It was asked to stop and left a checkpoint.
+    Stopped,
+}
+
+/// Trains the network of `record` on `data` in the folder `dir`, going on from its checkpoint if there is one.
+///
+/// `stop` is looked at after every step; once it is set, a checkpoint is written and the call returns.
+///
+/// # Errors
+/// Files that cannot be read or written, a loss that is not a number.
+pub fn train(
+    dir: &RunDir,
+    record: &RunRecord,
+    data: &Split,
+    device: &Device,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<(IResNet, Progress, Ended), RunError> {
+    let config = &record.train;
+    let mut model = record.model.init(record.input, record.seed)?;
+    let mut sgd = Sgd::new(&model);
+    let mut progress = dir.load_checkpoint(&mut model, &mut sgd)?.unwrap_or_default();
+    let augmentation = Augmentation { shift: config.shift, flip: config.flip };
+    let batches = data.train.len().div_ceil(config.batch_size);
+    let mut saved = Instant::now();
+    while progress.epoch < config.epochs {
+        let started = Instant::now();
+        let learning_rate = config.learning_rate_at(progress.epoch);
+        let loader = Loader::train(
+            &data.train,
+            &record.normalization,
+            augmentation,
+            config.batch_size,
+            record.seed,
+            progress.epoch as u64,
+            progress.batch,
+        );
+        for batch in loader {
+            model.update_norms(1);
+            let dropout =
+                DropoutKey { seed: record.seed, step: progress.step, probability: record.model.dropout };
+            let labels = batch.labels;
+            let result = model.differentiate(batch.images, &labels, Some(dropout), device);
+            if !result.loss.is_finite() {
+                let (loss, epoch, step) = (result.loss, progress.epoch + 1, progress.batch + 1);
+                return Err(RunError::Diverged { loss, epoch, step });
+            }
+            sgd.step(&mut model, &result.gradients, config, learning_rate);
+            model.track(&result);
+            progress.batch += 1;
+            progress.step += 1;
+            progress.loss_sum += f64::from(result.loss) * labels.len() as f64;
+            progress.correct += result.correct;
+            progress.seen += labels.len();
+            observer.batch(&BatchReport {
+                epoch: progress.epoch + 1,
+                epochs: config.epochs,
+                batch: progress.batch,
+                batches,
+                loss: progress.loss_sum / progress.seen as f64,
+                error_percent: 100.0 * (1.0 - progress.correct as f64 / progress.seen as f64),
+            });
+            let stopping = stop.load(Ordering::Relaxed);
+            if stopping || saved.elapsed() > CHECKPOINT_INTERVAL {
+                dir.save_checkpoint(&model, &sgd, &progress)?;
+                saved = Instant::now();
+            }
+            if stopping {
+                return Ok((model, progress, Ended::Stopped));
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        model.update_norms(FINAL_POWER_ITERATIONS);
+        let test_error_percent = error_percent(&model, &data.test, &record.normalization, &mut |_, _| {});
+        let best = progress.best_error_percent.is_none_or(|best| test_error_percent < best);
+        if best {
+            progress.best_error_percent = Some(test_error_percent);
+        }
+        let epoch = EpochRecord {
+            epoch: progress.epoch + 1,
+            learning_rate,
+            train_loss: progress.loss_sum / progress.seen as f64,
+            train_error_percent: 100.0 * (1.0 - progress.correct as f64 / progress.seen as f64),
+            test_error_percent,
+            seconds,
+            largest_sigma: largest_sigma(&model),
+        };
+        progress = Progress {
+            epoch: progress.epoch + 1,
+            step: progress.step,
+            best_error_percent: progress.best_error_percent,
+            epochs: std::mem::take(&mut progress.epochs),
+            ..Progress::default()
+        };
+        progress.epochs.push(epoch);
+        // The checkpoint is last: until it is written, a resumed run does this epoch's end again.
+        dir.save_weights(&model, best)?;
+        dir.save_metrics(&progress.epochs)?;
+        dir.save_checkpoint(&model, &sgd, &progress)?;
+        saved = Instant::now();
+        observer.epoch(progress.epochs.last().expect("just pushed"), config.epochs);
+    }
+    Ok((model, progress, Ended::Finished))
+}
+
+/// Largest estimate among the weights in use.
+fn largest_sigma(model: &IResNet) -> Option<f64> {
+    let Norm::Spectral { coeff } = model.config().norm else { return None };
+    let sigmas = model.state().power.iter().map(|power| f64::from(power.sigma).min(coeff));
+    sigmas.fold(None, |largest, sigma| Some(largest.map_or(sigma, |l: f64| l.max(sigma))))
+}

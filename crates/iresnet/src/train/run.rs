@@ -1,0 +1,306 @@
+//! The run folder: `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, `last.safetensors`, `best.safetensors`.
+//!
+//! Every file is written beside its place and renamed into it, so that an interruption at any moment leaves the old
+//! file or the new one, never half of one.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ConfigError, IResNet, WeightsError};
+
+use super::config::RunRecord;
+use super::optimizer::Sgd;
+
+/// Why a run folder could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The system refused.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A run is there already.
+    #[error("{path} holds a run already; add --resume to go on with it, or choose another --out")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No run is there.
+    #[error("{path} is not a run folder: {missing} is missing; `iresnet train --out {path}` makes one")]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// The missing file.
+        missing: &'static str,
+    },
+    /// The folder belongs to another run.
+    #[error("{path} is a run with {key} {theirs}, and this command asks for {ours}; choose another --out")]
+    OtherRun {
+        /// The folder.
+        path: PathBuf,
+        /// What differs.
+        key: &'static str,
+        /// Its value in the folder.
+        theirs: String,
+        /// Its value in the command.
+        ours: String,
+    },
+    /// The configuration does not load.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The weights do not load.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The loss stopped being a number.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step}; the last checkpoint is untouched; \
+         try a smaller train.learning_rate"
+    )]
+    Diverged {
+        /// The loss.
+        loss: f32,
+        /// From 1.
+        epoch: usize,
+        /// From 1.
+        step: usize,
+    },
+    /// The data does not load.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+}
+
+/// One epoch, a line of `metrics.jsonl`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// From 1.
+    pub epoch: usize,
+    /// Learning rate in it.
+    pub learning_rate: f64,
+    /// Mean cross-entropy on the training images, as they were augmented.
+    pub train_loss: f64,
+    /// Error on the training images, as they were augmented, in percent.
+    pub train_error_percent: f64,
+    /// Error on the test images in percent.
+    pub test_error_percent: f64,
+    /// Seconds spent training (an interrupted epoch counts its last part only).
+    pub seconds: f64,
+    /// Largest `sigma` estimate among the convolutions in use, with spectral normalisation.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub largest_sigma: Option<f64>,
+}
+
+/// How far a run is; travels in the checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Whole epochs done.
+    pub epoch: usize,
+    /// Batches of the present epoch done.
+    pub batch: usize,
+    /// Optimiser steps done.
+    pub step: u64,
+    /// Sum of the losses of the present epoch's images.
+    pub loss_sum: f64,
+    /// Images of the present epoch that were classified rightly.
+    pub correct: usize,
+    /// Images of the present epoch seen.
+    pub seen: usize,
+    /// Best test error so far, in percent.
+    pub best_error_percent: Option<f64>,
+    /// Records of the epochs done.
+    pub epochs: Vec<EpochRecord>,
+}
+
+/// A run folder.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+const CONFIG: &str = "config.json";
+const METRICS: &str = "metrics.jsonl";
+const CHECKPOINT: &str = "checkpoint.safetensors";
+const LAST: &str = "last.safetensors";
+const BEST: &str = "best.safetensors";
+
+/// Writes `bytes` beside `path`, then renames: `path` is the old file or the new one, never half of one.
+///
+/// # Errors
+/// What the system refused, with the path.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|source| {
+        _ = fs::remove_file(&beside);
+        RunError::Write { path: path.into(), source }
+    })
+}
+
+impl RunDir {
+    /// Makes the folder for a new run, or opens it to resume.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, a run that is there already without `resume`, or one that differs in more than its number of
+    /// epochs.
+    pub fn create(path: &Path, record: &RunRecord, resume: bool) -> Result<Self, RunError> {
+        let dir = RunDir { path: path.into() };
+        let config = path.join(CONFIG);
+        if config.exists() {
+            if !resume {
+                return Err(RunError::Exists { path: path.into() });
+            }
+            let theirs = RunRecord::read(&config)?;
+            let differs = |key, theirs: String, ours: String| match theirs == ours {
+                true => Ok(()),
+                false => Err(RunError::OtherRun { path: path.into(), key, theirs, ours }),
+            };
+            differs("data", theirs.data_name.clone(), record.data_name.clone())?;
+            differs("seed", theirs.seed.to_string(), record.seed.to_string())?;
+            differs("network", json(&theirs.model), json(&record.model))?;
+            differs("recipe", json(&theirs.train), json(&record.train))?;
+            return Ok(dir);
+        }
+        fs::create_dir_all(path).map_err(|source| RunError::Write { path: path.into(), source })?;
+        let text = serde_json::to_string_pretty(record).expect("a configuration is JSON");
+        write_atomically(&config, text.as_bytes())?;
+        Ok(dir)
+    }
+
+    /// Opens the folder of a run.
+    ///
+    /// # Errors
+    /// If it is not one.
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        if !path.join(CONFIG).is_file() {
+            return Err(RunError::NotARun { path: path.into(), missing: CONFIG });
+        }
+        Ok(RunDir { path: path.into() })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration.
+    ///
+    /// # Errors
+    /// If it does not parse or holds values out of range.
+    pub fn record(&self) -> Result<RunRecord, RunError> {
+        Ok(RunRecord::read(&self.path.join(CONFIG))?)
+    }
+
+    /// The network with its last weights.
+    ///
+    /// # Errors
+    /// If there are none yet, or they do not belong to the configuration.
+    pub fn load(&self) -> Result<(RunRecord, IResNet), RunError> {
+        let record = self.record()?;
+        let path = self.path.join(LAST);
+        if !path.is_file() {
+            return Err(RunError::NotARun { path: self.path.clone(), missing: LAST });
+        }
+        let mut model = record.model.init(record.input, record.seed)?;
+        model.load_safetensors(&read(&path)?, &path)?;
+        Ok((record, model))
+    }
+
+    /// Whether a run has ended, and how.
+    ///
+    /// # Errors
+    /// A checkpoint that does not load.
+    pub fn progress(&self) -> Result<Option<Progress>, RunError> {
+        let path = self.path.join(CHECKPOINT);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        progress_of(&read(&path)?, &path).map(Some)
+    }
+
+    /// Writes a checkpoint: weights, momentum, power-iteration state, running statistics and progress.
+    pub(crate) fn save_checkpoint(&self, model: &IResNet, sgd: &Sgd, progress: &Progress) -> Result<(), RunError> {
+        let weights = model.to_safetensors(&HashMap::new());
+        let file = SafeTensors::deserialize(&weights).expect("just written");
+        let momentum = sgd.momentum.each_ref().map(|m| m.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+        let mut views: Vec<(String, TensorView<'_>)> = file.tensors();
+        for ((name, bytes), values) in MOMENTUM.iter().zip(&momentum).zip(&sgd.momentum) {
+            let view = TensorView::new(Dtype::F32, vec![values.len()], bytes).expect("shape and bytes agree");
+            views.push((name.to_string(), view));
+        }
+        let text = serde_json::to_string(progress).expect("progress is JSON");
+        let bytes = safetensors::serialize(views, Some(HashMap::from([(PROGRESS.to_string(), text)])));
+        write_atomically(&self.path.join(CHECKPOINT), &bytes.expect("names are unique"))
+    }
+
+    /// Loads the checkpoint into `model` and `sgd`, if there is one.
+    pub(crate) fn load_checkpoint(&self, model: &mut IResNet, sgd: &mut Sgd) -> Result<Option<Progress>, RunError> {
+        let path = self.path.join(CHECKPOINT);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let bytes = read(&path)?;
+        let progress = progress_of(&bytes, &path)?;
+        let file = SafeTensors::deserialize(&bytes).expect("progress was read from it");
+        let mut views = file.tensors();
+        for (name, values) in MOMENTUM.iter().zip(&mut sgd.momentum) {
+            let view = file.tensor(name).ok().filter(|v| v.data().len() == 4 * values.len()).ok_or_else(|| {
+                let message = format!("{name} is missing or of another length than {}", values.len());
+                WeightsError::Format { path: path.clone(), message }
+            })?;
+            for (to, bytes) in values.iter_mut().zip(view.data().chunks_exact(4)) {
+                *to = f32::from_le_bytes(bytes.try_into().expect("four bytes"));
+            }
+        }
+        views.retain(|(name, _)| !MOMENTUM.contains(&name.as_str()));
+        let weights = safetensors::serialize(views, None).expect("names are unique");
+        model.load_safetensors(&weights, &path)?;
+        Ok(Some(progress))
+    }
+
+    /// Writes `last.safetensors`, and `best.safetensors` if this is the best epoch.
+    pub(crate) fn save_weights(&self, model: &IResNet, best: bool) -> Result<(), RunError> {
+        let bytes = model.to_safetensors(&HashMap::new());
+        if best {
+            write_atomically(&self.path.join(BEST), &bytes)?;
+        }
+        write_atomically(&self.path.join(LAST), &bytes)
+    }
+
+    /// Writes the metrics of all epochs so far, a line each.
+    pub(crate) fn save_metrics(&self, epochs: &[EpochRecord]) -> Result<(), RunError> {
+        let lines: String =
+            epochs.iter().map(|e| serde_json::to_string(e).expect("a record is JSON") + "\n").collect();
+        write_atomically(&self.path.join(METRICS), lines.as_bytes())
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("a configuration is JSON")
+}
+
+const MOMENTUM: [&str; 2] = ["momentum.trunk", "momentum.head"];
+const PROGRESS: &str = "iresnet.progress";
+
+fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
+    fs::read(path).map_err(|source| WeightsError::Io { action: "read", path: path.into(), source })
+}
+
+fn progress_of(bytes: &[u8], path: &Path) -> Result<Progress, RunError> {
+    let format = |message: String| WeightsError::Format { path: path.into(), message };
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
+    SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
+    let text = metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS)).ok_or_else(|| format("no progress in it".into()))?;
+    serde_json::from_str(text).map_err(|e| format(e.to_string()).into())
+}
