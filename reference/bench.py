@@ -4,11 +4,11 @@
                     [--rounds 5] [--threads 2] [--compile] [--binary ../target/release/iresnet] [--out bench]
 
 Both sides run the same network (spectral normalisation, c = 0.9) on the same batch with the same number of threads.
-A round is one process of `iresnet bench`, then the peer in each memory layout (contiguous, channels_last, and with
---compile forward, step and block again under torch.compile), so that a slow phase of the machine hits all of them. The ratio uses the
-peer's better variant: `best` compares the fastest calls of all rounds, `median` the medians of all calls (ours: the
-median over rounds of each process's median). GF/s counts the multiplications and additions of direct convolution,
-three times the forward ones for a training step, and can therefore exceed the peak where Winograd saves some.
+A round is one process of `iresnet bench`, then the peer in each memory layout (contiguous, channels_last; with
+--compile, forward, step and block also under torch.compile), so that a slow phase of the machine hits all of them.
+The ratio uses the peer's better variant: `best` compares the fastest calls of all rounds, `median` the medians of all
+calls (ours: the median over rounds of each process's median). GF/s counts the multiplications and additions of direct
+convolution, three times the forward ones for a training step, and so may exceed the peak where Winograd saves some.
 
 Forward and inverse run on normalised weights that are computed once; a step is one power iteration of every layer,
 forward, cross entropy, backward, SGD update.

@@ -1,6 +1,6 @@
 //! The activations and their derivatives on lanes.
 
-use crate::{LANES, V};
+use crate::simd::Simd;
 
 /// A 1-Lipschitz activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +21,15 @@ fn exp_negative(z: f32) -> f32 {
     let z = z.max(-87.0);
     let n = (z * std::f32::consts::LOG2_E).round_ties_even();
     // ln 2 in two parts, so that n ln 2 is exact enough.
-    let r = n.mul_add(-0.693_145_75, z);
-    let r = n.mul_add(-1.428_606_8e-6, r);
-    let p = r.mul_add(1.0 / 5040.0, 1.0 / 720.0);
-    let p = r.mul_add(p, 1.0 / 120.0);
-    let p = r.mul_add(p, 1.0 / 24.0);
-    let p = r.mul_add(p, 1.0 / 6.0);
-    let p = r.mul_add(p, 0.5);
-    let p = r.mul_add(p, 1.0);
-    let p = r.mul_add(p, 1.0);
+    let r = n * -0.693_145_75 + z;
+    let r = n * -1.428_606_8e-6 + r;
+    let p = r * (1.0 / 5040.0) + 1.0 / 720.0;
+    let p = r * p + 1.0 / 120.0;
+    let p = r * p + 1.0 / 24.0;
+    let p = r * p + 1.0 / 6.0;
+    let p = r * p + 0.5;
+    let p = r * p + 1.0;
+    let p = r * p + 1.0;
     p * f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
@@ -37,11 +37,11 @@ fn exp_negative(z: f32) -> f32 {
 #[inline(always)]
 fn expm1_negative(z: f32) -> f32 {
     // Near zero the series itself, elsewhere the difference, which loses no digits that matter there.
-    let s = z.mul_add(1.0 / 720.0, 1.0 / 120.0);
-    let s = z.mul_add(s, 1.0 / 24.0);
-    let s = z.mul_add(s, 1.0 / 6.0);
-    let s = z.mul_add(s, 0.5);
-    let series = (z * z).mul_add(s, z);
+    let s = z * (1.0 / 720.0) + 1.0 / 120.0;
+    let s = z * s + 1.0 / 24.0;
+    let s = z * s + 1.0 / 6.0;
+    let s = z * s + 0.5;
+    let series = z * z * s + z;
     if z > -0.25 { series } else { exp_negative(z) - 1.0 }
 }
 
@@ -57,54 +57,44 @@ fn sigmoid(z: f32) -> f32 {
 fn ln_1p(e: f32) -> f32 {
     let s = e / (2.0 + e);
     let q = s * s;
-    let p = q.mul_add(1.0 / 13.0, 1.0 / 11.0);
-    let p = q.mul_add(p, 1.0 / 9.0);
-    let p = q.mul_add(p, 1.0 / 7.0);
-    let p = q.mul_add(p, 1.0 / 5.0);
-    let p = q.mul_add(p, 1.0 / 3.0);
-    let p = q.mul_add(p, 1.0);
+    let p = q * (1.0 / 13.0) + 1.0 / 11.0;
+    let p = q * p + 1.0 / 9.0;
+    let p = q * p + 1.0 / 7.0;
+    let p = q * p + 1.0 / 5.0;
+    let p = q * p + 1.0 / 3.0;
+    let p = q * p + 1.0;
     2.0 * s * p
 }
 
+/// `f` of each lane.
+#[inline(always)]
+fn each<S: Simd>(z: S, f: impl Fn(f32) -> f32) -> S {
+    S::load(&z.array().map(f))
+}
+
 impl Activation {
-    /// `κ(z)` of each lane.
+    /// `κ(z)` of each lane; NaN stays NaN (that is what adding `0 z` is for).
     #[inline(always)]
-    pub(crate) fn apply(self, z: V) -> V {
+    pub(crate) fn apply<S: Simd>(self, z: S) -> S {
         match self {
-            Activation::Relu => z.map(|z| if z > 0.0 { z } else { z * 0.0 }),
-            Activation::Elu => z.map(|z| if z > 0.0 { z } else { expm1_negative(z) }),
-            Activation::Softplus => z.map(|z| z.max(0.0) + ln_1p(exp_negative(-z.abs())) + z * 0.0),
-            Activation::LipSwish => z.map(|z| z * sigmoid(z) * (1.0 / 1.1)),
+            Activation::Relu => z.relu(),
+            Activation::Elu => each(z, |z| if z > 0.0 { z } else { expm1_negative(z) + z * 0.0 }),
+            Activation::Softplus => each(z, |z| z.max(0.0) + ln_1p(exp_negative(-z.abs())) + z * 0.0),
+            Activation::LipSwish => each(z, |z| z * sigmoid(z) * (1.0 / 1.1)),
         }
     }
 
     /// `κ'(z)` of each lane; 0 at the kink of ReLU, as in PyTorch.
     #[inline(always)]
-    pub(crate) fn derivative(self, z: V) -> V {
+    pub(crate) fn derivative<S: Simd>(self, z: S) -> S {
         match self {
-            Activation::Relu => z.map(|z| if z > 0.0 { 1.0 } else { 0.0 }),
-            Activation::Elu => z.map(|z| if z > 0.0 { 1.0 } else { exp_negative(z) }),
-            Activation::Softplus => z.map(sigmoid),
-            Activation::LipSwish => z.map(|z| {
+            Activation::Relu => z.is_positive(),
+            Activation::Elu => each(z, |z| if z > 0.0 { 1.0 } else { exp_negative(z) }),
+            Activation::Softplus => each(z, sigmoid),
+            Activation::LipSwish => each(z, |z| {
                 let s = sigmoid(z);
                 (s + z * s * (1.0 - s)) * (1.0 / 1.1)
             }),
         }
-    }
-}
-
-/// `a * b + c` of each lane.
-#[inline(always)]
-pub(crate) fn fma(a: f32, b: &V, c: &mut V) {
-    for l in 0..LANES {
-        c[l] = a.mul_add(b[l], c[l]);
-    }
-}
-
-/// `a * b + c` of each lane.
-#[inline(always)]
-pub(crate) fn fma_vectors(a: &V, b: &V, c: &mut V) {
-    for l in 0..LANES {
-        c[l] = a[l].mul_add(b[l], c[l]);
     }
 }

@@ -6,9 +6,10 @@
 
 use rayon::prelude::*;
 
-use crate::block::{BlockPlan, DropoutMask, Workspace, add_all, border, clear_border, each_row, masked, partitions};
+use crate::block::{with_workspace, BlockPlan, DropoutMask, Workspace, add_all, border, clear_border, each_row, masked, partitions};
 use crate::conv::{Plane, weight_gradient};
 use crate::level::leveled;
+use crate::simd::Simd;
 use crate::{LANES, V, vectors, vectors_mut};
 
 const EPS: f64 = 1e-5;
@@ -53,6 +54,13 @@ struct Map {
     inv_std: Vec<f32>,
 }
 
+impl Map {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, channel: usize, z: S) -> S {
+        z.mul_add(S::splat(self.scale[channel]), S::splat(self.shift[channel]))
+    }
+}
+
 impl BlockPlan {
     /// `y = x + h g(x)` with batch statistics over the `samples` real images.
     ///
@@ -83,24 +91,25 @@ impl BlockPlan {
             }
             let map = self.map(i, &moments[i], affine);
             let source_len = channels * shape.area() * LANES;
-            let run = |pack: usize, source: &[f32], out: &mut [f32], workspace: &mut Workspace| {
+            let run = |pack: usize, source: &[f32], out: &mut [f32]| {
                 let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None };
-                convolve(self.level, self, i, map.as_ref(), vectors(source), mask, vectors_mut(out), workspace);
+                let (map, source, out) = (map.as_ref(), vectors(source), vectors_mut(out));
+                with_workspace(|workspace| convolve(self.level, self, i, map, source, mask, out, workspace));
             };
             match i {
-                0 => before[0].par_chunks_mut(middle).zip(x.par_chunks(source_len)).enumerate().for_each_init(
-                    Workspace::default,
-                    |workspace, (pack, (out, source))| run(pack, source, out, workspace),
-                ),
-                1 => after[0].par_chunks_mut(middle).zip(before[0].par_chunks(source_len)).enumerate().for_each_init(
-                    Workspace::default,
-                    |workspace, (pack, (out, source))| run(pack, source, out, workspace),
-                ),
+                0 => {
+                    let packs = before[0].par_chunks_mut(middle).zip(x.par_chunks(source_len)).enumerate();
+                    packs.for_each(|(pack, (out, source))| run(pack, source, out));
+                }
+                1 => {
+                    let packs = after[0].par_chunks_mut(middle).zip(before[0].par_chunks(source_len)).enumerate();
+                    packs.for_each(|(pack, (out, source))| run(pack, source, out));
+                }
                 _ => {
-                    let both = y.par_chunks_mut(len).zip(x.par_chunks(len)).zip(after[0].par_chunks(source_len));
-                    both.enumerate().for_each_init(Workspace::default, |workspace, (pack, ((out, x), source))| {
+                    let packs = y.par_chunks_mut(len).zip(x.par_chunks(len)).zip(after[0].par_chunks(source_len));
+                    packs.enumerate().for_each(|(pack, ((out, x), source))| {
                         out.copy_from_slice(x);
-                        run(pack, source, out, workspace);
+                        run(pack, source, out);
                     });
                 }
             }
@@ -140,7 +149,6 @@ impl BlockPlan {
             let partials: Vec<(Vec<f32>, Vec<f64>)> = jobs
                 .into_par_iter()
                 .map(|(first, run)| {
-                    let mut workspace = Workspace::default();
                     let mut partial = vec![0.0; places[2 * i].len() + places[2 * i + 1].len()];
                     let mut sums = vec![0.0f64; 2 * channels];
                     for (n, out) in run.chunks_exact_mut(to).enumerate() {
@@ -153,7 +161,8 @@ impl BlockPlan {
                             source: vectors(&source[pack * to..(pack + 1) * to]),
                             cotangent: vectors(&cotangent[pack * from..(pack + 1) * from]),
                         };
-                        pull_back(self.level, &job, vectors_mut(out), &mut partial, &mut sums, &mut workspace);
+                        let out = vectors_mut(out);
+                        with_workspace(|workspace| pull_back(self.level, &job, out, &mut partial, &mut sums, workspace));
                     }
                     (partial, sums)
                 })
@@ -254,24 +263,24 @@ impl BlockPlan {
 
 /// `κ(scale z + shift)` times the dropout mask, into the bordered input of convolution `i`.
 #[inline(always)]
-fn fill(plan: &BlockPlan, map: Option<&Map>, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
+fn fill<S: Simd>(plan: &BlockPlan, map: Option<&Map>, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
     each_row(plane, |c, row, at| {
         for x in 0..plane.width {
-            let mut value = z[at + x];
+            let mut value = S::load(&z[at + x]);
             if let Some(map) = map {
-                value = plan.shape.activation.apply(value.map(|v| v.mul_add(map.scale[c], map.shift[c])));
+                value = plan.shape.activation.apply(map.apply(c, value));
             }
             if let Some(mask) = mask {
                 value = masked(value, mask.bits[at + x], mask.scale);
             }
-            out[row + x] = value;
+            value.store(&mut out[row + x]);
         }
     });
 }
 
 /// Convolution `i` of one pack behind its normalisation; the last one adds `h g` to `out`.
 #[inline(always)]
-fn convolve_inner(
+fn convolve_inner<S: Simd>(
     plan: &BlockPlan,
     i: usize,
     map: Option<&Map>,
@@ -282,16 +291,11 @@ fn convolve_inner(
 ) {
     let (plane, area, width, step) = (plan.shape.plane(i), plan.shape.area(), plan.shape.image.width, plan.shape.step);
     let input = workspace.bordered(0, plane);
-    fill(plan, map, source, mask, plane, input);
-    plan.convs[i].run(plane, input, true, |c, y, x, v| {
+    fill::<S>(plan, map, source, mask, plane, input);
+    plan.convs[i].run(plane, input, true, |c, y, x, v: S| {
         let to = &mut out[c * area + y * width + x];
-        if i < 2 {
-            *to = v;
-        } else {
-            for l in 0..LANES {
-                to[l] = v[l].mul_add(step, to[l]);
-            }
-        }
+        let value = if i < 2 { v } else { v.mul_add(S::splat(step), S::load(to)) };
+        value.store(to);
     });
 }
 leveled!(fn convolve = convolve_inner(
@@ -312,7 +316,7 @@ struct PullBack<'a> {
 /// Writes the cotangent of the normalised values, adds weight and bias gradients to `weights`, and the sums of
 /// `dn xhat` and of `dn` to `sums`.
 #[inline(always)]
-fn pull_back_inner(
+fn pull_back_inner<S: Simd>(
     job: &PullBack<'_>,
     out: &mut [V],
     weights: &mut [f32],
@@ -324,37 +328,34 @@ fn pull_back_inner(
     let (area, width) = (plan.shape.area(), plan.shape.image.width);
     let (cin, cout) = plan.shape.channels()[i];
     let input = workspace.bordered(0, plane);
-    fill(plan, map, source, mask, plane, input);
+    fill::<S>(plan, map, source, mask, plane, input);
     let (w, b) = weights.split_at_mut(cin * cout * plan.shape.kernels[i] * plan.shape.kernels[i]);
-    weight_gradient(plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
+    weight_gradient::<S>(plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
     let bordered = workspace.bordered(1, back);
-    border(back, cotangent, 1.0, bordered);
+    border::<S>(back, cotangent, 1.0, bordered);
     let adjoint = &plan.adjoints.as_ref().expect("a plan made for training")[i];
-    adjoint.run(back, bordered, false, |c, y, x, mut v| {
+    adjoint.run(back, bordered, false, |c, y, x, mut v: S| {
         let at = c * area + y * width + x;
         if let Some(mask) = mask {
             v = masked(v, mask.bits[at], mask.scale);
         }
         if let Some(map) = map {
-            let d = plan.shape.activation.derivative(source[at].map(|z| z.mul_add(map.scale[c], map.shift[c])));
-            for l in 0..LANES {
-                v[l] *= d[l];
-            }
+            v = v.mul(plan.shape.activation.derivative(map.apply(c, S::load(&source[at]))));
         }
-        out[at] = v;
+        v.store(&mut out[at]);
     });
     if let Some(map) = map {
         for c in 0..cin {
-            let (mut along, mut constant) = ([0.0f32; LANES], [0.0f32; LANES]);
+            let (mut along, mut constant) = (S::splat(0.0), S::splat(0.0));
+            let (mean, inv_std) = (S::splat(map.mean[c]), S::splat(map.inv_std[c]));
             for (d, z) in out[c * area..(c + 1) * area].iter().zip(&source[c * area..(c + 1) * area]) {
-                for l in 0..LANES {
-                    along[l] = d[l].mul_add((z[l] - map.mean[c]) * map.inv_std[c], along[l]);
-                    constant[l] += d[l];
-                }
+                let (d, xhat) = (S::load(d), S::load(z).sub(mean).mul(inv_std));
+                along = d.mul_add(xhat, along);
+                constant = constant.add(d);
             }
             // Unused lanes carry a zero cotangent from the loss on, so they add nothing.
-            sums[c] += along.iter().map(|s| f64::from(*s)).sum::<f64>();
-            sums[cin + c] += constant.iter().map(|s| f64::from(*s)).sum::<f64>();
+            sums[c] += along.array().iter().map(|s| f64::from(*s)).sum::<f64>();
+            sums[cin + c] += constant.array().iter().map(|s| f64::from(*s)).sum::<f64>();
         }
     }
 }

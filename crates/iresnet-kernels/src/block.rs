@@ -1,11 +1,14 @@
 //! One residual block `y = x + h g(x)`, `g = W3 κ(W2 κ(W1 κ(x) + b1) + b2) + b3`: forward, fixed-point step, products
 //! with the Jacobian and its transpose, weight gradients.
 
+use std::cell::RefCell;
+
 use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::conv::{PackedConv, Plane, weight_gradient};
 use crate::level::{Level, leveled};
+use crate::simd::Simd;
 use crate::{ImageShape, LANES, V, vectors, vectors_mut};
 
 /// Geometry of a block.
@@ -119,13 +122,20 @@ pub struct Workspace {
     buffers: [Vec<V>; 6],
 }
 
-/// A buffer of `len` vectors; `fresh` ones are zero.
+/// `len` vectors of a buffer that only grows, so that blocks of all shapes share it; contents are whatever was there.
 fn sized(buffer: &mut Vec<V>, len: usize) -> &mut [V] {
-    if buffer.len() != len {
-        buffer.clear();
+    if buffer.len() < len {
         buffer.resize(len, [0.0; LANES]);
     }
-    buffer
+    &mut buffer[..len]
+}
+
+/// Runs `f` with this thread's own workspace: allocating one a call costs more than a narrow block.
+pub(crate) fn with_workspace<T>(f: impl FnOnce(&mut Workspace) -> T) -> T {
+    thread_local! {
+        static WORKSPACE: RefCell<Workspace> = RefCell::default();
+    }
+    WORKSPACE.with_borrow_mut(f)
 }
 
 impl BlockPlan {
@@ -194,13 +204,10 @@ impl BlockPlan {
     pub fn forward(&self, x: &[f32], y: &mut [f32], mask: Option<DropoutMask<'_>>) {
         let len = self.shape.image.pack_len();
         let mask_len = self.shape.bottleneck * self.shape.area();
-        y.par_chunks_mut(len).zip(x.par_chunks(len)).enumerate().for_each_init(
-            Workspace::default,
-            |workspace, (i, (y, x))| {
-                y.copy_from_slice(x);
-                self.forward_pack(y, mask.map(|m| m.of_pack(i, mask_len)), workspace);
-            },
-        );
+        y.par_chunks_mut(len).zip(x.par_chunks(len)).enumerate().for_each(|(i, (y, x))| {
+            y.copy_from_slice(x);
+            with_workspace(|workspace| self.forward_pack(y, mask.map(|m| m.of_pack(i, mask_len)), workspace));
+        });
     }
 
     /// `gradient` holds dL/dy and becomes dL/dx; dL/dw is added to `weights`, in the flat order.
@@ -213,13 +220,13 @@ impl BlockPlan {
         let partials: Vec<Vec<f32>> = partitions(gradient, len)
             .into_par_iter()
             .map(|(first, gradients)| {
-                let mut workspace = Workspace::default();
                 let mut partial = vec![0.0; self.shape.num_weights()];
                 for (i, gradient) in gradients.chunks_exact_mut(len).enumerate() {
                     let at = first + i;
                     let mask = mask.map(|m| m.of_pack(at, mask_len));
                     let x = vectors(&x[at * len..(at + 1) * len]);
-                    backward(self.level, self, x, vectors_mut(gradient), mask, &mut partial, &mut workspace);
+                    let gradient = vectors_mut(gradient);
+                    with_workspace(|workspace| backward(self.level, self, x, gradient, mask, &mut partial, workspace));
                 }
                 partial
             })
@@ -229,43 +236,43 @@ impl BlockPlan {
 
     /// What stands before convolution `i`: the affine map if there is one, κ if there is one.
     #[inline(always)]
-    fn prepare(&self, i: usize, channel: usize, z: V) -> V {
+    fn prepare<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
         let z = self.affine_of(i, channel, z);
         if i > 0 || self.shape.activate_input { self.shape.activation.apply(z) } else { z }
     }
 
     #[inline(always)]
-    fn affine_of(&self, i: usize, channel: usize, mut z: V) -> V {
-        if let Some(maps) = &self.affine {
-            let (scale, shift) = (maps[i].0[channel], maps[i].1[channel]);
-            for l in 0..LANES {
-                z[l] = z[l].mul_add(scale, shift);
-            }
+    fn affine_of<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
+        match &self.affine {
+            Some(maps) => z.mul_add(S::splat(maps[i].0[channel]), S::splat(maps[i].1[channel])),
+            None => z,
         }
-        z
     }
 
     /// Derivative of [`Self::prepare`] at `z`.
     #[inline(always)]
-    fn prepare_derivative(&self, i: usize, channel: usize, z: V) -> V {
+    fn prepare_derivative<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
         let at = self.affine_of(i, channel, z);
-        let mut d = if i > 0 || self.shape.activate_input { self.shape.activation.derivative(at) } else { [1.0; LANES] };
-        if let Some(maps) = &self.affine {
-            d.iter_mut().for_each(|d| *d *= maps[i].0[channel]);
+        let derivative = match i > 0 || self.shape.activate_input {
+            true => self.shape.activation.derivative(at),
+            false => S::splat(1.0),
+        };
+        match &self.affine {
+            Some(maps) => derivative.mul(S::splat(maps[i].0[channel])),
+            None => derivative,
         }
-        d
     }
 
     /// Fills the bordered input of convolution `i` from unbordered `z`.
     #[inline(always)]
-    fn fill(&self, i: usize, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
+    fn fill<S: Simd>(&self, i: usize, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
         each_row(plane, |c, row, at| {
             for x in 0..plane.width {
-                let mut value = self.prepare(i, c, z[at + x]);
+                let mut value = self.prepare(i, c, S::load(&z[at + x]));
                 if let Some(mask) = mask {
                     value = masked(value, mask.bits[at + x], mask.scale);
                 }
-                out[row + x] = value;
+                value.store(&mut out[row + x]);
             }
         });
     }
@@ -281,12 +288,10 @@ pub(crate) fn each_row(plane: Plane, mut visit: impl FnMut(usize, usize, usize))
     }
 }
 
+/// `value * scale` where the bit is set, else 0.
 #[inline(always)]
-pub(crate) fn masked(mut value: V, bits: u16, scale: f32) -> V {
-    for l in 0..LANES {
-        value[l] *= if bits >> l & 1 == 1 { scale } else { 0.0 };
-    }
-    value
+pub(crate) fn masked<S: Simd>(value: S, bits: u16, scale: f32) -> S {
+    value.mul(S::load(&std::array::from_fn(|l| if bits >> l & 1 == 1 { scale } else { 0.0 })))
 }
 
 /// Number of partial sums of the weight gradient: fixed, so that results do not depend on the number of threads.
@@ -319,7 +324,7 @@ struct Inner<'w> {
 }
 
 #[inline(always)]
-fn inner<'w>(plan: &BlockPlan, x: &[V], mask: Option<DropoutMask<'_>>, workspace: &'w mut Workspace) -> Inner<'w> {
+fn inner<'w, S: Simd>(plan: &BlockPlan, x: &[V], mask: Option<DropoutMask<'_>>, workspace: &'w mut Workspace) -> Inner<'w> {
     let shape = &plan.shape;
     let (area, middle) = (shape.area(), shape.bottleneck * shape.area());
     let [input, z1, a1, z2, a2, extra] = &mut workspace.buffers;
@@ -327,11 +332,11 @@ fn inner<'w>(plan: &BlockPlan, x: &[V], mask: Option<DropoutMask<'_>>, workspace
     let (input, a1, a2) = (fresh(input, planes[0]), fresh(a1, planes[1]), fresh(a2, planes[2]));
     let (z1, z2) = (sized(z1, middle), sized(z2, middle));
     let width = shape.image.width;
-    plan.fill(0, x, None, planes[0], input);
-    plan.convs[0].run(planes[0], input, true, |c, y, x, v| z1[c * area + y * width + x] = v);
-    plan.fill(1, z1, None, planes[1], a1);
-    plan.convs[1].run(planes[1], a1, true, |c, y, x, v| z2[c * area + y * width + x] = v);
-    plan.fill(2, z2, mask, planes[2], a2);
+    plan.fill::<S>(0, x, None, planes[0], input);
+    plan.convs[0].run(planes[0], input, true, |c, y, x, v: S| v.store(&mut z1[c * area + y * width + x]));
+    plan.fill::<S>(1, z1, None, planes[1], a1);
+    plan.convs[1].run(planes[1], a1, true, |c, y, x, v: S| v.store(&mut z2[c * area + y * width + x]));
+    plan.fill::<S>(2, z2, mask, planes[2], a2);
     Inner { input, z1, a1, z2, a2, extra }
 }
 
@@ -362,96 +367,84 @@ pub(crate) fn clear_border(plane: Plane, buffer: &mut [V]) {
 }
 
 #[inline(always)]
-fn forward_in_place_inner(plan: &BlockPlan, x: &mut [V], mask: Option<DropoutMask<'_>>, workspace: &mut Workspace) {
+fn forward_in_place_inner<S: Simd>(plan: &BlockPlan, x: &mut [V], mask: Option<DropoutMask<'_>>, workspace: &mut Workspace) {
     let (area, width, step) = (plan.shape.area(), plan.shape.image.width, plan.shape.step);
-    let inner = inner(plan, x, mask, workspace);
-    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v| {
+    let inner = inner::<S>(plan, x, mask, workspace);
+    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| {
         let to = &mut x[c * area + y * width + p];
-        for l in 0..LANES {
-            to[l] = v[l].mul_add(step, to[l]);
-        }
+        v.mul_add(S::splat(step), S::load(to)).store(to);
     });
 }
 leveled!(fn forward_in_place = forward_in_place_inner(plan: &BlockPlan, x: &mut [V], mask: Option<DropoutMask<'_>>, workspace: &mut Workspace));
 
 #[inline(always)]
-fn branch_inner(plan: &BlockPlan, x: &[V], g: &mut [V], workspace: &mut Workspace) {
+fn branch_inner<S: Simd>(plan: &BlockPlan, x: &[V], g: &mut [V], workspace: &mut Workspace) {
     let (area, width) = (plan.shape.area(), plan.shape.image.width);
-    let inner = inner(plan, x, None, workspace);
-    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v| g[c * area + y * width + p] = v);
+    let inner = inner::<S>(plan, x, None, workspace);
+    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| v.store(&mut g[c * area + y * width + p]));
 }
 leveled!(fn branch = branch_inner(plan: &BlockPlan, x: &[V], g: &mut [V], workspace: &mut Workspace));
 
 #[inline(always)]
-fn fixed_point_inner(plan: &BlockPlan, target: &[V], x: &mut [V], workspace: &mut Workspace) -> V {
+fn fixed_point_inner<S: Simd>(plan: &BlockPlan, target: &[V], x: &mut [V], workspace: &mut Workspace) -> V {
     let (area, width, step) = (plan.shape.area(), plan.shape.image.width, plan.shape.step);
-    let inner = inner(plan, x, None, workspace);
+    let inner = inner::<S>(plan, x, None, workspace);
     // One sum a row of four keeps float32's rounding below what the stopping rules need.
-    let mut sums = [[0.0; LANES]; 4];
-    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v| {
+    let mut sums = [S::splat(0.0); 4];
+    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| {
         let at = c * area + y * width + p;
-        let (to, target) = (&mut x[at], &target[at]);
-        let sum = &mut sums[p % 4];
-        for l in 0..LANES {
-            let new = v[l].mul_add(-step, target[l]);
-            let moved = new - to[l];
-            sum[l] = moved.mul_add(moved, sum[l]);
-            to[l] = new;
-        }
+        let new = v.mul_add(S::splat(-step), S::load(&target[at]));
+        let moved = new.sub(S::load(&x[at]));
+        sums[p % 4] = moved.mul_add(moved, sums[p % 4]);
+        new.store(&mut x[at]);
     });
-    let mut total = [0.0; LANES];
-    for l in 0..LANES {
-        total[l] = (sums[0][l] + sums[1][l]) + (sums[2][l] + sums[3][l]);
-    }
-    total
+    sums[0].add(sums[1]).add(sums[2].add(sums[3])).array()
 }
 leveled!(fn fixed_point = fixed_point_inner(plan: &BlockPlan, target: &[V], x: &mut [V], workspace: &mut Workspace) -> V);
 
 #[inline(always)]
-fn jvp_inner(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspace: &mut Workspace) {
+fn jvp_inner<S: Simd>(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspace: &mut Workspace) {
     let shape = &plan.shape;
     let (area, width) = (shape.area(), shape.image.width);
-    let inner = inner(plan, x, None, workspace);
+    let inner = inner::<S>(plan, x, None, workspace);
     let tangent = |i: usize, at: &[V], v: &[V], into: &mut [V]| {
         let plane = shape.plane(i);
         each_row(plane, |c, row, start| {
             for p in 0..width {
-                let d = plan.prepare_derivative(i, c, at[start + p]);
-                for l in 0..LANES {
-                    into[row + p][l] = d[l] * v[start + p][l];
-                }
+                let d: S = plan.prepare_derivative(i, c, S::load(&at[start + p]));
+                d.mul(S::load(&v[start + p])).store(&mut into[row + p]);
             }
         });
     };
     let t = sized(inner.extra, shape.bottleneck * area);
     tangent(0, x, v, inner.input);
-    plan.convs[0].run(shape.plane(0), inner.input, false, |c, y, p, v| t[c * area + y * width + p] = v);
+    plan.convs[0].run(shape.plane(0), inner.input, false, |c, y, p, v: S| v.store(&mut t[c * area + y * width + p]));
     tangent(1, inner.z1, t, inner.a1);
-    plan.convs[1].run(shape.plane(1), inner.a1, false, |c, y, p, v| t[c * area + y * width + p] = v);
+    plan.convs[1].run(shape.plane(1), inner.a1, false, |c, y, p, v: S| v.store(&mut t[c * area + y * width + p]));
     tangent(2, inner.z2, t, inner.a2);
-    plan.convs[2].run(shape.plane(2), inner.a2, false, |c, y, p, v| out[c * area + y * width + p] = v);
+    plan.convs[2].run(shape.plane(2), inner.a2, false, |c, y, p, v: S| v.store(&mut out[c * area + y * width + p]));
 }
 leveled!(fn jvp = jvp_inner(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspace: &mut Workspace));
 
 /// Copies unbordered vectors, times `factor`, into a bordered buffer.
 #[inline(always)]
-pub(crate) fn border(plane: Plane, z: &[V], factor: f32, out: &mut [V]) {
+pub(crate) fn border<S: Simd>(plane: Plane, z: &[V], factor: f32, out: &mut [V]) {
     each_row(plane, |_, row, at| {
         for x in 0..plane.width {
-            out[row + x] = z[at + x].map(|v| v * factor);
+            S::load(&z[at + x]).mul(S::splat(factor)).store(&mut out[row + x]);
         }
     });
 }
 
 #[inline(always)]
-fn vjp_input_inner(plan: &BlockPlan, x: &[V], cotangent: &[V], out: &mut [V], workspace: &mut Workspace) {
+fn vjp_input_inner<S: Simd>(plan: &BlockPlan, x: &[V], cotangent: &[V], out: &mut [V], workspace: &mut Workspace) {
     out.copy_from_slice(cotangent);
-    pull_back(plan, x, out, 1.0, false, None, None, workspace);
+    pull_back::<S>(plan, x, out, 1.0, false, None, None, workspace);
 }
 leveled!(fn vjp_input = vjp_input_inner(plan: &BlockPlan, x: &[V], cotangent: &[V], out: &mut [V], workspace: &mut Workspace));
 
 #[inline(always)]
-fn backward_inner(
+fn backward_inner<S: Simd>(
     plan: &BlockPlan,
     x: &[V],
     gradient: &mut [V],
@@ -459,13 +452,13 @@ fn backward_inner(
     weights: &mut [f32],
     workspace: &mut Workspace,
 ) {
-    pull_back(plan, x, gradient, plan.shape.step, true, mask, Some(weights), workspace);
+    pull_back::<S>(plan, x, gradient, plan.shape.step, true, mask, Some(weights), workspace);
 }
 leveled!(fn backward = backward_inner(plan: &BlockPlan, x: &[V], gradient: &mut [V], mask: Option<DropoutMask<'_>>, weights: &mut [f32], workspace: &mut Workspace));
 
 /// `gradient <- [gradient +] step J_g(x)^T gradient`, and the weight gradients if wanted.
 #[inline(always)]
-fn pull_back(
+fn pull_back<S: Simd>(
     plan: &BlockPlan,
     x: &[V],
     gradient: &mut [V],
@@ -478,7 +471,7 @@ fn pull_back(
     let shape = &plan.shape;
     let (area, width) = (shape.area(), shape.image.width);
     let adjoints = plan.adjoints.as_ref().expect("a plan made for training");
-    let inner = inner(plan, x, mask, workspace);
+    let inner = inner::<S>(plan, x, mask, workspace);
     let places = shape.places();
     // The scaled cotangent of g, unbordered (for weight gradients) and bordered (for the adjoint).
     let outer = shape.adjoint_plane(2);
@@ -493,62 +486,55 @@ fn pull_back(
         clear_border(plane, buffer);
     }
     for (to, from) in plain.iter_mut().zip(gradient.iter()) {
-        *to = from.map(|g| g * step);
+        S::load(from).mul(S::splat(step)).store(to);
     }
-    border(outer, plain, 1.0, dg);
+    border::<S>(outer, plain, 1.0, dg);
     // Convolution 3, then what stands before it; z2 is overwritten by its own cotangent.
     let (z1, z2) = (inner.z1, inner.z2);
-    adjoints[2].run(outer, dg, false, |c, y, p, v| {
+    adjoints[2].run(outer, dg, false, |c, y, p, mut v: S| {
         let at = c * area + y * width + p;
-        let mut v = v;
         if let Some(mask) = mask {
             v = masked(v, mask.bits[at], mask.scale);
         }
-        let d = plan.prepare_derivative(2, c, z2[at]);
-        for l in 0..LANES {
-            z2[at][l] = d[l] * v[l];
-        }
+        let d: S = plan.prepare_derivative(2, c, S::load(&z2[at]));
+        d.mul(v).store(&mut z2[at]);
     });
-    border(middle, z2, 1.0, d2);
+    border::<S>(middle, z2, 1.0, d2);
     if let Some(weights) = weights {
         let (head, tail) = weights.split_at_mut(places[4].start);
         let (w3, b3) = tail.split_at_mut(places[4].len());
-        weight_gradient(shape.plane(2), inner.a2, plain, shape.image.channels, shape.kernels[2], w3, b3);
+        weight_gradient::<S>(shape.plane(2), inner.a2, plain, shape.image.channels, shape.kernels[2], w3, b3);
         let (head, tail) = head.split_at_mut(places[2].start);
         let (w2, b2) = tail.split_at_mut(places[2].len());
-        weight_gradient(shape.plane(1), inner.a1, z2, shape.bottleneck, shape.kernels[1], w2, b2);
-        pull_to_first(plan, adjoints, middle, d2, z1);
+        weight_gradient::<S>(shape.plane(1), inner.a1, z2, shape.bottleneck, shape.kernels[1], w2, b2);
+        pull_to_first::<S>(plan, adjoints, middle, d2, z1);
         let (w1, b1) = head.split_at_mut(places[0].len());
-        weight_gradient(shape.plane(0), inner.input, z1, shape.bottleneck, shape.kernels[0], w1, b1);
+        weight_gradient::<S>(shape.plane(0), inner.input, z1, shape.bottleneck, shape.kernels[0], w1, b1);
     } else {
-        pull_to_first(plan, adjoints, middle, d2, z1);
+        pull_to_first::<S>(plan, adjoints, middle, d2, z1);
     }
-    border(last, z1, 1.0, d1);
-    adjoints[0].run(last, d1, false, |c, y, p, v| {
+    border::<S>(last, z1, 1.0, d1);
+    adjoints[0].run(last, d1, false, |c, y, p, v: S| {
         let at = c * area + y * width + p;
-        let d = plan.prepare_derivative(0, c, x[at]);
-        for l in 0..LANES {
-            let kept = if skip { gradient[at][l] } else { 0.0 };
-            gradient[at][l] = d[l].mul_add(v[l], kept);
-        }
+        let d: S = plan.prepare_derivative(0, c, S::load(&x[at]));
+        let kept = if skip { S::load(&gradient[at]) } else { S::splat(0.0) };
+        d.mul_add(v, kept).store(&mut gradient[at]);
     });
 }
 
 /// Convolution 2 and what stands before it; z1 is overwritten by its own cotangent.
 #[inline(always)]
-fn pull_to_first(plan: &BlockPlan, adjoints: &[PackedConv; 3], plane: Plane, d2: &[V], z1: &mut [V]) {
+fn pull_to_first<S: Simd>(plan: &BlockPlan, adjoints: &[PackedConv; 3], plane: Plane, d2: &[V], z1: &mut [V]) {
     let (area, width) = (plan.shape.area(), plan.shape.image.width);
-    adjoints[1].run(plane, d2, false, |c, y, p, v| {
+    adjoints[1].run(plane, d2, false, |c, y, p, v: S| {
         let at = c * area + y * width + p;
-        let d = plan.prepare_derivative(1, c, z1[at]);
-        for l in 0..LANES {
-            z1[at][l] = d[l] * v[l];
-        }
+        let d: S = plan.prepare_derivative(1, c, S::load(&z1[at]));
+        d.mul(v).store(&mut z1[at]);
     });
 }
 
 impl Workspace {
-    /// Buffer number `n` with `len` vectors; fresh ones are zero.
+    /// `len` vectors of buffer number `n`.
     pub(crate) fn buffer(&mut self, n: usize, len: usize) -> &mut [V] {
         sized(&mut self.buffers[n], len)
     }

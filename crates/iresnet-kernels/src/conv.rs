@@ -3,8 +3,8 @@
 //! The input lies in a [`Plane`] buffer with a zero border, so that no loop knows about edges. Register tiles are
 //! `CO` output channels by `XT` positions of whole vectors; the weights are packed `[channel block][in][ky][kx][CO]`.
 
-use crate::activation::{fma, fma_vectors};
-use crate::{LANES, V};
+use crate::V;
+use crate::simd::Simd;
 
 /// Geometry of a bordered buffer `[channel][y + 2 border][x + 2 border]` of vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,13 @@ impl PackedConv {
     ///
     /// `plane` must have a border of at least `kernel / 2`, which is zero.
     #[inline(always)]
-    pub(crate) fn run(&self, plane: Plane, input: &[V], bias: bool, mut store: impl FnMut(usize, usize, usize, V)) {
+    pub(crate) fn run<S: Simd>(
+        &self,
+        plane: Plane,
+        input: &[V],
+        bias: bool,
+        mut store: impl FnMut(usize, usize, usize, S),
+    ) {
         let taps = self.kernel * self.kernel;
         let mut packed = 0;
         for block in (0..self.out_channels).step_by(CO) {
@@ -95,37 +101,37 @@ impl PackedConv {
                 start[..count].copy_from_slice(&self.bias[block..block + count]);
             }
             match count {
-                4 => self.block::<4>(plane, input, weights, block, start, &mut store),
-                3 => self.block::<3>(plane, input, weights, block, start, &mut store),
-                2 => self.block::<2>(plane, input, weights, block, start, &mut store),
-                _ => self.block::<1>(plane, input, weights, block, start, &mut store),
+                4 => self.block::<S, 4>(plane, input, weights, block, start, &mut store),
+                3 => self.block::<S, 3>(plane, input, weights, block, start, &mut store),
+                2 => self.block::<S, 2>(plane, input, weights, block, start, &mut store),
+                _ => self.block::<S, 1>(plane, input, weights, block, start, &mut store),
             }
         }
     }
 
     #[inline(always)]
-    fn block<const N: usize>(
+    fn block<S: Simd, const N: usize>(
         &self,
         plane: Plane,
         input: &[V],
         weights: &[f32],
         block: usize,
         bias: [f32; CO],
-        store: &mut impl FnMut(usize, usize, usize, V),
+        store: &mut impl FnMut(usize, usize, usize, S),
     ) {
         for y in 0..plane.height {
             let mut x = 0;
             while x < plane.width {
                 let left = plane.width - x;
                 // 7 divides the sides of MNIST's stages, 4 those of CIFAR-10's.
-                let tile = if plane.width.is_multiple_of(7) && left >= 7 {
-                    self.tile::<N, 7>(plane, input, weights, y, x, block, bias, store);
+                let tile = if S::TILE >= 7 && plane.width.is_multiple_of(7) {
+                    self.tile::<S, N, 7>(plane, input, weights, y, x, block, bias, store);
                     7
-                } else if left >= 4 {
-                    self.tile::<N, 4>(plane, input, weights, y, x, block, bias, store);
+                } else if S::TILE >= 4 && left >= 4 {
+                    self.tile::<S, N, 4>(plane, input, weights, y, x, block, bias, store);
                     4
                 } else {
-                    self.tile::<N, 1>(plane, input, weights, y, x, block, bias, store);
+                    self.tile::<S, N, 1>(plane, input, weights, y, x, block, bias, store);
                     1
                 };
                 x += tile;
@@ -134,7 +140,7 @@ impl PackedConv {
     }
 
     #[inline(always)]
-    fn tile<const N: usize, const XT: usize>(
+    fn tile<S: Simd, const N: usize, const XT: usize>(
         &self,
         plane: Plane,
         input: &[V],
@@ -143,11 +149,11 @@ impl PackedConv {
         x: usize,
         block: usize,
         bias: [f32; CO],
-        store: &mut impl FnMut(usize, usize, usize, V),
+        store: &mut impl FnMut(usize, usize, usize, S),
     ) {
-        let mut sums = [[[0.0; LANES]; XT]; N];
+        let mut sums = [[S::splat(0.0); XT]; N];
         for n in 0..N {
-            sums[n] = [[bias[n]; LANES]; XT];
+            sums[n] = [S::splat(bias[n]); XT];
         }
         let half = self.kernel / 2;
         let mut weights = weights.chunks_exact(N);
@@ -158,9 +164,11 @@ impl PackedConv {
                 for kx in 0..self.kernel {
                     let taps: &[f32; N] = weights.next().expect("packed").try_into().expect("N weights");
                     let values: &[V; XT] = input[row + kx..row + kx + XT].try_into().expect("XT vectors");
+                    let factors = taps.map(S::splat);
                     for t in 0..XT {
+                        let value = S::load(&values[t]);
                         for n in 0..N {
-                            fma(taps[n], &values[t], &mut sums[n][t]);
+                            sums[n][t] = value.mul_add(factors[n], sums[n][t]);
                         }
                     }
                 }
@@ -178,7 +186,7 @@ impl PackedConv {
 ///
 /// `input` is bordered as `plane`, `cotangent` is `[out][y][x]` without a border.
 #[inline(always)]
-pub(crate) fn weight_gradient(
+pub(crate) fn weight_gradient<S: Simd>(
     plane: Plane,
     input: &[V],
     cotangent: &[V],
@@ -189,27 +197,25 @@ pub(crate) fn weight_gradient(
 ) {
     let area = plane.height * plane.width;
     for o in 0..out_channels {
-        let mut sum = [0.0; LANES];
+        let mut sum = S::splat(0.0);
         for value in &cotangent[o * area..(o + 1) * area] {
-            for l in 0..LANES {
-                sum[l] += value[l];
-            }
+            sum = sum.add(S::load(value));
         }
-        bias[o] += sum.iter().sum::<f32>();
+        bias[o] += sum.sum();
     }
     for block in (0..out_channels).step_by(4) {
         let count = 4.min(out_channels - block);
-        for i in 0..plane.in_channels() {
+        for i in 0..plane.channels {
             for ky in 0..kernel {
                 match (count, kernel) {
-                    (4, 3) => taps::<4, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (3, 3) => taps::<3, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (2, 3) => taps::<2, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (1, 3) => taps::<1, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (4, 3) => taps::<S, 4, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (3, 3) => taps::<S, 3, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (2, 3) => taps::<S, 2, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (1, 3) => taps::<S, 1, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
                     _ => {
                         for kx in 0..kernel {
                             for o in block..block + count {
-                                taps::<1, 1>(plane, input, cotangent, o, i, ky, kernel, kx, weights);
+                                taps::<S, 1, 1>(plane, input, cotangent, o, i, ky, kernel, kx, weights);
                             }
                         }
                     }
@@ -219,15 +225,9 @@ pub(crate) fn weight_gradient(
     }
 }
 
-impl Plane {
-    fn in_channels(&self) -> usize {
-        self.channels
-    }
-}
-
 /// `N` output channels by `K` neighbouring taps of one kernel row.
 #[inline(always)]
-fn taps<const N: usize, const K: usize>(
+fn taps<S: Simd, const N: usize, const K: usize>(
     plane: Plane,
     input: &[V],
     cotangent: &[V],
@@ -240,16 +240,17 @@ fn taps<const N: usize, const K: usize>(
 ) {
     let area = plane.height * plane.width;
     let half = kernel / 2;
-    let mut sums = [[[0.0; LANES]; K]; N];
+    let mut sums = [[S::splat(0.0); K]; N];
     for y in 0..plane.height {
         let row = plane.row(i, y) + ky * plane.row_stride() + first - half * (plane.row_stride() + 1);
         let values = &input[row..row + plane.width + K - 1];
         for x in 0..plane.width {
             let window: &[V; K] = values[x..x + K].try_into().expect("K vectors");
+            let window = window.each_ref().map(S::load);
             for n in 0..N {
-                let out = &cotangent[(block + n) * area + y * plane.width + x];
+                let out = S::load(&cotangent[(block + n) * area + y * plane.width + x]);
                 for k in 0..K {
-                    fma_vectors(&window[k], out, &mut sums[n][k]);
+                    sums[n][k] = window[k].mul_add(out, sums[n][k]);
                 }
             }
         }
@@ -257,7 +258,7 @@ fn taps<const N: usize, const K: usize>(
     for n in 0..N {
         for k in 0..K {
             let at = (((block + n) * plane.channels + i) * kernel + ky) * kernel + first + k;
-            weights[at] += sums[n][k].iter().sum::<f32>();
+            weights[at] += sums[n][k].sum();
         }
     }
 }

@@ -49,7 +49,7 @@ impl Level {
 
 /// Defines a function that runs `$inner` compiled for the given level.
 ///
-/// `$inner` must be `#[inline(always)]`, so that each wrapper holds its own copy compiled for its instructions.
+/// `$inner` is generic over [`crate::simd::Simd`] and must be `#[inline(always)]`, so that each wrapper holds its own copy compiled for its instructions.
 macro_rules! leveled {
     ($(#[$meta:meta])* $vis:vis fn $name:ident = $inner:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$meta])*
@@ -60,12 +60,12 @@ macro_rules! leveled {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx512($($arg: $ty),*) $(-> $ret)? {
-                    $inner($($arg),*)
+                    $inner::<$crate::simd::Avx512>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $ty),*) $(-> $ret)? {
-                    $inner($($arg),*)
+                    $inner::<$crate::simd::Avx2>($($arg),*)
                 }
                 match level {
                     // SAFETY: a level above the baseline only comes from `Level::available`, which detected these
@@ -77,7 +77,7 @@ macro_rules! leveled {
                 }
             }
             _ = level;
-            $inner($($arg),*)
+            $inner::<$crate::V>($($arg),*)
         }
     };
 }

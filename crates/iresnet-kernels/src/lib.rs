@@ -19,6 +19,7 @@ mod layout;
 mod level;
 mod power;
 pub mod reference;
+mod simd;
 
 pub use activation::Activation;
 pub use batchnorm::{BatchNormTape, Moments};

@@ -6,6 +6,7 @@
 use rayon::prelude::*;
 
 use crate::level::{Level, leveled};
+use crate::simd::{Simd, axpy, dot};
 
 /// Geometry of a convolution, stride 1 and zero 'same' padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,13 +65,13 @@ pub fn power_iterations(jobs: &mut [PowerJob<'_>]) {
 }
 
 #[inline(always)]
-fn advance_inner(job: &mut PowerJob<'_>) {
+fn advance_inner<S: Simd>(job: &mut PowerJob<'_>) {
     let shape = job.shape;
     let mut planes = Planes::new(shape);
     for _ in 0..job.iterations {
-        planes.transposed(job.weight, job.u, job.v);
+        planes.transposed::<S>(job.weight, job.u, job.v);
         normalize(job.v);
-        planes.forward(job.weight, job.v, job.u);
+        planes.forward::<S>(job.weight, job.v, job.u);
         job.sigma = normalize(job.u);
     }
 }
@@ -82,7 +83,7 @@ pub fn outer_correlation(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32
 }
 
 #[inline(always)]
-fn correlate_inner(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]) {
+fn correlate_inner<S: Simd>(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]) {
     let mut planes = Planes::new(*shape);
     planes.spread(v, shape.in_channels);
     let (len, area) = (planes.len(), planes.area());
@@ -95,26 +96,12 @@ fn correlate_inner(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]) {
             let plane = &planes.input[i * planes.stride..(i + 1) * planes.stride];
             for tap in 0..taps {
                 let shifted = &plane[planes.offset(tap)..][..len];
-                out[(o * shape.in_channels + i) * taps + tap] = dot(&spread_u, shifted);
+                out[(o * shape.in_channels + i) * taps + tap] = dot::<S>(&spread_u, shifted);
             }
         }
     }
 }
 leveled!(fn correlate = correlate_inner(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [f32]));
-
-/// Sum of products in sixteen partial sums.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    let (a_chunks, a_rest) = a.as_chunks::<16>();
-    let (b_chunks, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for l in 0..16 {
-            sums[l] = a[l].mul_add(b[l], sums[l]);
-        }
-    }
-    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
-}
 
 /// Scales to unit norm and returns the norm; a zero vector stays.
 #[inline(always)]
@@ -185,20 +172,20 @@ impl Planes {
 
     /// `out = W * x`
     #[inline(always)]
-    fn forward(&mut self, weight: &[f32], x: &[f32], out: &mut [f32]) {
+    fn forward<S: Simd>(&mut self, weight: &[f32], x: &[f32], out: &mut [f32]) {
         let (cin, cout) = (self.shape.in_channels, self.shape.out_channels);
-        self.convolve(x, out, cin, cout, |o, i, tap, taps| weight[(o * cin + i) * taps + tap]);
+        self.convolve::<S>(x, out, cin, cout, |o, i, tap, taps| weight[(o * cin + i) * taps + tap]);
     }
 
     /// `out = W^T * x`
     #[inline(always)]
-    fn transposed(&mut self, weight: &[f32], x: &[f32], out: &mut [f32]) {
+    fn transposed<S: Simd>(&mut self, weight: &[f32], x: &[f32], out: &mut [f32]) {
         let (cin, cout) = (self.shape.in_channels, self.shape.out_channels);
-        self.convolve(x, out, cout, cin, |i, o, tap, taps| weight[(o * cin + i) * taps + taps - 1 - tap]);
+        self.convolve::<S>(x, out, cout, cin, |i, o, tap, taps| weight[(o * cin + i) * taps + taps - 1 - tap]);
     }
 
     #[inline(always)]
-    fn convolve(
+    fn convolve<S: Simd>(
         &mut self,
         x: &[f32],
         out: &mut [f32],
@@ -217,9 +204,7 @@ impl Planes {
                 let plane = &self.input[f * self.stride..(f + 1) * self.stride];
                 for tap in 0..taps {
                     let factor = weight(t, f, tap, taps);
-                    for (s, p) in sum[..len].iter_mut().zip(&plane[self.offset(tap)..][..len]) {
-                        *s = factor.mul_add(*p, *s);
-                    }
+                    axpy::<S>(factor, &plane[self.offset(tap)..][..len], &mut sum[..len]);
                 }
             }
             for (line, row) in out[t * area..(t + 1) * area].chunks_exact_mut(w).zip(sum.chunks(self.row)) {

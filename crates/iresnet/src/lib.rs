@@ -1,1 +1,12 @@
-//! iresnet
+//! Invertible residual networks.
+pub mod certificate;
+pub mod data;
+pub mod evaluate;
+pub mod model;
+pub mod residual;
+pub mod solve;
+pub mod spectrum;
+pub mod train;
+
+pub use burn::Tensor;
+pub use burn::tensor::Device;

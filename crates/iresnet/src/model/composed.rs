@@ -7,7 +7,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, activation};
 
 use super::config::Activation;
-use super::dropout::DropoutKey;
+use super::dropout::Dropout;
 use super::effective::{BATCHNORM_EPS, spectral_factor};
 use super::layout::{BatchNorm, Block, Conv};
 use super::norms::{PowerState, conv_shape};
@@ -19,7 +19,8 @@ pub(crate) fn pixel_unshuffle(x: Tensor<4>) -> Tensor<4> {
     x.reshape([n, c, h / 2, 2, w / 2, 2]).permute([0, 1, 3, 5, 2, 4]).reshape([n, 4 * c, h / 2, w / 2])
 }
 
-fn activate(x: Tensor<4>, kind: Activation) -> Tensor<4> {
+/// κ of every value.
+pub(crate) fn activate(x: Tensor<4>, kind: Activation) -> Tensor<4> {
     match kind {
         Activation::Relu => activation::relu(x),
         // exp only sees the negative part, so that large inputs stay finite.
@@ -83,9 +84,9 @@ impl Composed<'_> {
                 x = activate(x, self.activation);
             }
             if i == 2
-                && let (Mode::Train(_), Some(key)) = (&mode, self.pass.dropout)
+                && let (Mode::Train(_), Some(dropout)) = (&mode, &self.pass.dropout)
             {
-                x = self.dropout(key, index, x);
+                x = self.dropout(dropout, index, x);
             }
             let power = self.pass.coeff.map(|c| (c, &self.pass.state.power[3 * index + i]));
             x = self.conv(&block.convs[i], x, power);
@@ -127,7 +128,7 @@ impl Composed<'_> {
                 let mean = over_batch(x.clone());
                 let centred = x.clone() - mean.clone();
                 let var = over_batch(centred.clone() * centred);
-                let read = |x: &Tensor<4>| x.clone().inner().into_data().into_vec::<f32>().expect("float32");
+                let read = |x: &Tensor<4>| x.clone().inner().into_data().try_into_vec::<f32>().expect("float32");
                 let count = (n * height * width) as f32;
                 statistics.mean[norm.statistics.clone()].copy_from_slice(&read(&mean));
                 for (to, var) in statistics.var[norm.statistics.clone()].iter_mut().zip(read(&var)) {
@@ -141,16 +142,16 @@ impl Composed<'_> {
         (x - mean) / (var + BATCHNORM_EPS).sqrt() * scale + shift
     }
 
-    fn dropout(&self, key: DropoutKey, index: usize, x: Tensor<4>) -> Tensor<4> {
+    fn dropout(&self, dropout: &Dropout, index: usize, x: Tensor<4>) -> Tensor<4> {
         use iresnet_kernels::LANES;
         let [n, c, h, w] = x.dims();
         let positions = c * h * w;
-        let bits = key.bits(index, n.div_ceil(LANES) * positions);
+        let bits = dropout.bits(index, n.div_ceil(LANES) * positions);
         let mask: Vec<f32> = (0..n * positions)
             .map(|i| {
                 let (sample, position) = (i / positions, i % positions);
                 let word = bits[sample / LANES * positions + position];
-                if word >> (sample % LANES) & 1 == 1 { key.scale() } else { 0.0 }
+                if word >> (sample % LANES) & 1 == 1 { dropout.scale() } else { 0.0 }
             })
             .collect();
         let mask = Tensor::<1>::from_floats(mask.as_slice(), &x.device()).reshape([n, c, h, w]);

@@ -1,5 +1,7 @@
 //! Dropout masks: a function of seed, step and block, so that they can be replayed and a resumed run draws the same.
 
+use std::sync::Arc;
+
 use iresnet_kernels::LANES;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -13,6 +15,41 @@ pub struct DropoutKey {
     pub step: u64,
     /// Probability of dropping a value.
     pub probability: f64,
+}
+
+/// Where a training pass takes its dropout masks from.
+#[derive(Clone, Debug)]
+pub enum Dropout {
+    /// Drawn anew for every step.
+    Drawn(DropoutKey),
+    /// Given from outside, one list a block.
+    Given {
+        /// Of each block, `[ceil(n / 16)][channel][y][x]`: bit l keeps the value of image l of its sixteen.
+        bits: Arc<Vec<Vec<u16>>>,
+        /// What kept values are multiplied by.
+        scale: f32,
+    },
+}
+
+impl Dropout {
+    /// Keep-bits of block number `block`, `len` of them.
+    pub(crate) fn bits(&self, block: usize, len: usize) -> Vec<u16> {
+        match self {
+            Dropout::Drawn(key) => key.bits(block, len),
+            Dropout::Given { bits, .. } => {
+                assert_eq!(bits[block].len(), len, "keep-bits of block {block}");
+                bits[block].clone()
+            }
+        }
+    }
+
+    /// What kept values are multiplied by.
+    pub(crate) fn scale(&self) -> f32 {
+        match self {
+            Dropout::Drawn(key) => (1.0 / (1.0 - key.probability)) as f32,
+            Dropout::Given { scale, .. } => *scale,
+        }
+    }
 }
 
 /// Bits of the binary expansion of the keeping probability that are drawn; its error is below 2^-16.
@@ -45,11 +82,6 @@ impl DropoutKey {
         }
         bits.truncate(len);
         bits
-    }
-
-    /// What kept values are multiplied by: `1 / (1 - p)`.
-    pub(crate) fn scale(&self) -> f32 {
-        (1.0 / (1.0 - self.probability)) as f32
     }
 }
 

@@ -1,7 +1,8 @@
 //! The weights in use: what training, inverse and audit all share.
 
-use super::layout::{Block, Layout};
+use super::layout::{Block, Conv, Layout};
 use super::norms::NormState;
+use crate::spectrum::ConvLayer;
 
 /// BatchNorm's `eps`, as in PyTorch.
 pub const BATCHNORM_EPS: f32 = 1e-5;
@@ -96,4 +97,28 @@ pub(crate) fn affine_of(gamma: &[f32], beta: &[f32], mean: &[f32], var: &[f32]) 
     let scale: Vec<f32> = gamma.iter().zip(var).map(|(g, v)| g / (v + BATCHNORM_EPS).sqrt()).collect();
     let shift = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
     ChannelAffine { scale, shift }
+}
+
+impl BlockWeights {
+    /// The three convolutions of `block` with these weights, for spectra and certificates.
+    pub fn layers<'a>(&'a self, block: &Block) -> Vec<ConvLayer<'a>> {
+        let start = block.weights.start;
+        let layer = |conv: &Conv| ConvLayer {
+            name: conv.name.clone(),
+            weight: &self.weights[conv.weight.start - start..conv.weight.end - start],
+            out_channels: conv.out_channels,
+            in_channels: conv.in_channels,
+            kernel: conv.kernel,
+            height: conv.height,
+            width: conv.width,
+        };
+        block.convs.iter().map(layer).collect()
+    }
+}
+
+impl EffectiveWeights {
+    /// All convolutions of the trunk, in the order of the forward pass.
+    pub fn layers(&self, layout: &Layout) -> Vec<ConvLayer<'_>> {
+        layout.blocks().zip(&self.blocks).flat_map(|(block, weights)| weights.layers(block)).collect()
+    }
 }

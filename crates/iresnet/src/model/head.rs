@@ -1,8 +1,10 @@
-//! The classifier behind the latent: BatchNorm, ReLU, global average pooling, linear. Outside the invertible trunk.
+//! The classifier behind the latent: BatchNorm, κ, global average pooling, linear. Outside the invertible trunk.
 
 use burn::Tensor;
-use burn::tensor::activation;
+use burn::tensor::activation::log_softmax;
 
+use super::composed::activate;
+use super::config::Activation;
 use super::effective::BATCHNORM_EPS;
 use super::layout::Layout;
 
@@ -12,11 +14,12 @@ pub(crate) struct Head {
     shift: Tensor<4>,
     weight: Tensor<2>,
     bias: Tensor<2>,
+    activation: Activation,
 }
 
 impl Head {
     /// `parameters`: scale, shift, linear weights `[classes, channels]`, linear biases.
-    pub(crate) fn new(parameters: Tensor<1>, layout: &Layout) -> Self {
+    pub(crate) fn new(parameters: Tensor<1>, layout: &Layout, activation: Activation) -> Self {
         let (channels, classes) = (layout.latent.channels, layout.input.classes);
         let weights = 2 * channels + classes * channels;
         let cut = |from: usize, to: usize| parameters.clone().slice([from..to]);
@@ -25,6 +28,7 @@ impl Head {
             shift: cut(channels, 2 * channels).reshape([1, channels, 1, 1]),
             weight: cut(2 * channels, weights).reshape([classes, channels]),
             bias: cut(weights, weights + classes).reshape([1, classes]),
+            activation,
         }
     }
 
@@ -34,7 +38,7 @@ impl Head {
         // One multiplication and one addition a value: z (gamma / std) + (beta - mean gamma / std).
         let scale = self.scale / (var + BATCHNORM_EPS).sqrt();
         let shift = self.shift - mean * scale.clone();
-        let active = activation::relu(latent * scale + shift);
+        let active = activate(latent * scale + shift, self.activation);
         let pooled = active.reshape([n as i32, channels as i32, -1]).mean_dim(2).reshape([n, channels]);
         pooled.matmul(self.weight.transpose()) + self.bias
     }
@@ -49,7 +53,7 @@ impl Head {
         let centred = latent.clone() - mean.clone();
         let var = over_batch(centred.clone() * centred);
         let count = (n * height * width) as f32;
-        let read = |x: Tensor<4>| x.into_data().into_vec::<f32>().expect("float32 statistics");
+        let read = |x: Tensor<4>| x.into_data().try_into_vec::<f32>().expect("float32 statistics");
         let batch_mean = read(mean.clone().inner());
         let batch_var = read(var.clone().inner()).iter().map(|v| v * count / (count - 1.0).max(1.0)).collect();
         (self.normalized(latent, mean, var), batch_mean, batch_var)
@@ -74,5 +78,5 @@ pub(crate) fn cross_entropy(logits: Tensor<2>, labels: &[u32]) -> Tensor<1> {
     }
     let device = logits.device();
     let chosen = Tensor::<1>::from_floats(chosen.as_slice(), &device).reshape([n, classes]);
-    (activation::log_softmax(logits, 1) * chosen).sum()
+    (log_softmax(logits, 1) * chosen).sum()
 }

@@ -20,6 +20,7 @@ mod dropout;
 pub mod effective;
 mod head;
 mod init;
+mod inverse;
 pub mod layout;
 mod norms;
 mod operation;
@@ -34,8 +35,9 @@ use burn::Tensor;
 use burn::tensor::Device;
 
 pub use config::{Activation, Bottleneck, ConfigError, Input, ModelConfig, Norm, Padding};
-pub use dropout::DropoutKey;
+pub use dropout::{Dropout, DropoutKey};
 pub use effective::EffectiveWeights;
+pub use inverse::{BlockReport, ConvBranch, ImageReport, Inversion, InversionReport, NotConverged};
 pub use layout::Layout;
 pub use norms::{NormState, PowerState};
 pub use presets::PRESETS;
@@ -179,7 +181,7 @@ impl IResNet {
         );
         let device = images.device();
         let latent = if is_fused(&device) {
-            let values = images.into_data().into_vec::<f32>().expect("float32 images");
+            let values = images.into_data().try_into_vec::<f32>().expect("float32 images");
             self.latent_tensor(self.fixed_trunk().forward(&values), n, &device)
         } else {
             let pass = self.training_pass(None);
@@ -191,7 +193,7 @@ impl IResNet {
 
     /// Logits `[n, classes]` of latents `[n, C, H, W]`, in evaluation mode.
     pub fn classify(&self, latent: Tensor<4>) -> Tensor<2> {
-        let head = Head::new(Tensor::from_floats(self.head.as_slice(), &latent.device()), &self.layout);
+        let head = Head::new(Tensor::from_floats(self.head.as_slice(), &latent.device()), &self.layout, self.config.activation);
         let from = self.layout.statistics_len;
         head.evaluate(latent, &self.state.running_mean[from..], &self.state.running_var[from..])
     }
@@ -202,7 +204,7 @@ impl IResNet {
         Tensor::<1>::from_floats(values.as_slice(), device).reshape([samples, shape.channels, shape.height, shape.width])
     }
 
-    fn training_pass(&self, dropout: Option<DropoutKey>) -> TrainingPass {
+    fn training_pass(&self, dropout: Option<Dropout>) -> TrainingPass {
         TrainingPass {
             layout: self.layout.clone(),
             state: Arc::new(self.state.clone()),
@@ -224,13 +226,13 @@ impl IResNet {
         &self,
         images: Vec<f32>,
         labels: &[u32],
-        dropout: Option<DropoutKey>,
+        dropout: Option<Dropout>,
         device: &Device,
     ) -> Differentiated {
         let (n, input) = (labels.len(), self.layout.input);
         assert_eq!(images.len(), n * input.channels * input.height * input.width, "values of {n} images");
         let device = device.clone().autodiff();
-        let pass = self.training_pass(dropout.filter(|key| key.probability > 0.0));
+        let pass = self.training_pass(dropout);
         let trunk = Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad();
         let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();
         let (latent, mut statistics) = if is_fused(&device) {
@@ -245,18 +247,18 @@ impl IResNet {
             let composed = Composed { pass: &pass, activation: self.config.activation, parameters: trunk.clone() };
             (composed.forward(images, Mode::Train(&mut statistics)), statistics)
         };
-        let (logits, mean, var) = Head::new(head.clone(), &self.layout).train(latent);
+        let (logits, mean, var) = Head::new(head.clone(), &self.layout, self.config.activation).train(latent);
         statistics.mean.extend(mean);
         statistics.var.extend(var);
         let loss = cross_entropy(logits.clone(), labels);
         let grads = loss.backward();
         let read = |leaf: &Tensor<1>| {
             let gradient = leaf.grad(&grads).expect("every parameter takes part");
-            gradient.into_data().into_vec::<f32>().expect("float32 gradients")
+            gradient.into_data().try_into_vec::<f32>().expect("float32 gradients")
         };
-        let logits = logits.inner().into_data().into_vec::<f32>().expect("float32 logits");
+        let logits = logits.inner().into_data().try_into_vec::<f32>().expect("float32 logits");
         Differentiated {
-            loss: loss.inner().into_data().into_vec::<f32>().expect("a float32 loss")[0],
+            loss: loss.inner().into_data().try_into_vec::<f32>().expect("a float32 loss")[0],
             correct: count_correct(&logits, labels),
             gradients: Gradients { trunk: read(&trunk), head: read(&head) },
             logits,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use iresnet_kernels::{Affine, BlockPlan, DropoutMask, ImageShape, LANES, Purpose, Workspace};
 use rayon::prelude::*;
 
-use super::dropout::DropoutKey;
+use super::dropout::Dropout;
 use super::effective::{BlockWeights, EffectiveWeights, normalized_weights, spectral_factor};
 use super::layout::{Block, Layout};
 use super::norms::{NormState, conv_shape};
@@ -108,7 +108,7 @@ pub(crate) struct TrainingPass {
     /// Power-iteration vectors and estimates of this step.
     pub state: Arc<NormState>,
     pub coeff: Option<f64>,
-    pub dropout: Option<DropoutKey>,
+    pub dropout: Option<Dropout>,
 }
 
 /// What the backward pass needs of one block.
@@ -192,12 +192,11 @@ impl TrainingPass {
 
     fn mask(&self, block: &Block, index: usize, packs: usize) -> Option<Vec<u16>> {
         let positions = block.shape.bottleneck * block.shape.image.height * block.shape.image.width;
-        self.dropout.map(|key| key.bits(index, packs * positions))
+        self.dropout.as_ref().map(|dropout| dropout.bits(index, packs * positions))
     }
 
     fn dropout_mask<'a>(&self, bits: &'a Option<Vec<u16>>) -> Option<DropoutMask<'a>> {
-        let key = self.dropout?;
-        Some(DropoutMask { bits: bits.as_deref()?, scale: key.scale() })
+        Some(DropoutMask { bits: bits.as_deref()?, scale: self.dropout.as_ref()?.scale() })
     }
 }
 

@@ -19,7 +19,7 @@ pub use run::{EpochRecord, Progress, RunDir, RunError, write_atomically};
 
 use crate::data::{Augmentation, Loader, Split};
 use crate::evaluate::error_percent;
-use crate::model::{DropoutKey, IResNet, Norm};
+use crate::model::{Dropout, DropoutKey, IResNet, Norm};
 
 /// Power iterations at the end of an epoch, when weights are about to be evaluated and saved.
 const FINAL_POWER_ITERATIONS: usize = 10;
@@ -96,10 +96,11 @@ pub fn train(
         );
         for batch in loader {
             model.update_norms(1);
-            let dropout =
-                DropoutKey { seed: record.seed, step: progress.step, probability: record.model.dropout };
+            let probability = record.model.dropout;
+            let key = DropoutKey { seed: record.seed, step: progress.step, probability };
+            let dropout = (probability > 0.0).then_some(Dropout::Drawn(key));
             let labels = batch.labels;
-            let result = model.differentiate(batch.images, &labels, Some(dropout), device);
+            let result = model.differentiate(batch.images, &labels, dropout, device);
             if !result.loss.is_finite() {
                 let (loss, epoch, step) = (result.loss, progress.epoch + 1, progress.batch + 1);
                 return Err(RunError::Diverged { loss, epoch, step });

@@ -1,0 +1,227 @@
+//! Sixteen lanes as the registers of each level hold them: one AVX-512 register, two of AVX2, or an array.
+//!
+//! Kernels are generic over [`Simd`] and compiled once a level by [`crate::level::leveled`]; arrays alone would leave it
+//! to the optimiser whether sums stay in registers.
+
+use crate::{LANES, V};
+
+/// Arithmetic on [`LANES`] float32 lanes.
+///
+/// Implementations for an instruction set may only be used inside a function compiled for it; `leveled!` is the only
+/// place that names them.
+pub(crate) trait Simd: Copy {
+    /// Positions of a register tile of four channels that fit the registers.
+    const TILE: usize;
+
+    fn splat(value: f32) -> Self;
+    fn load(from: &V) -> Self;
+    fn store(self, to: &mut V);
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    /// `self * factor + addend`, fused where the level can.
+    fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// `max(self, 0)`; NaN stays NaN.
+    fn relu(self) -> Self;
+    /// 1 where `self > 0`, else 0.
+    fn is_positive(self) -> Self;
+
+    /// Sum of the lanes in a fixed order.
+    #[inline(always)]
+    fn sum(self) -> f32 {
+        self.array().iter().sum()
+    }
+
+    #[inline(always)]
+    fn array(self) -> V {
+        let mut array = [0.0; LANES];
+        self.store(&mut array);
+        array
+    }
+}
+
+/// `y += factor x`
+#[inline(always)]
+pub(crate) fn axpy<S: Simd>(factor: f32, x: &[f32], y: &mut [f32]) {
+    let (x_vectors, x_rest) = x.as_chunks::<LANES>();
+    let (y_vectors, y_rest) = y.as_chunks_mut::<LANES>();
+    let splat = S::splat(factor);
+    for (x, y) in x_vectors.iter().zip(y_vectors) {
+        S::load(x).mul_add(splat, S::load(y)).store(y);
+    }
+    for (x, y) in x_rest.iter().zip(y_rest) {
+        *y += factor * x;
+    }
+}
+
+/// `x . y` in two times sixteen partial sums.
+#[inline(always)]
+pub(crate) fn dot<S: Simd>(x: &[f32], y: &[f32]) -> f32 {
+    let (x_vectors, x_rest) = x.as_chunks::<LANES>();
+    let (y_vectors, y_rest) = y.as_chunks::<LANES>();
+    let mut sums = [S::splat(0.0); 2];
+    for (i, (x, y)) in x_vectors.iter().zip(y_vectors).enumerate() {
+        sums[i % 2] = S::load(x).mul_add(S::load(y), sums[i % 2]);
+    }
+    sums[0].add(sums[1]).sum() + x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum::<f32>()
+}
+
+impl Simd for V {
+    const TILE: usize = 1;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        [value; LANES]
+    }
+    #[inline(always)]
+    fn load(from: &V) -> Self {
+        *from
+    }
+    #[inline(always)]
+    fn store(self, to: &mut V) {
+        *to = self;
+    }
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        std::array::from_fn(|l| self[l] + other[l])
+    }
+    #[inline(always)]
+    fn sub(self, other: Self) -> Self {
+        std::array::from_fn(|l| self[l] - other[l])
+    }
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        std::array::from_fn(|l| self[l] * other[l])
+    }
+    // Without FMA instructions a fused product would be a library call a lane.
+    #[inline(always)]
+    fn mul_add(self, factor: Self, addend: Self) -> Self {
+        std::array::from_fn(|l| self[l] * factor[l] + addend[l])
+    }
+    #[inline(always)]
+    fn relu(self) -> Self {
+        self.map(|z| if z <= 0.0 { 0.0 } else { z })
+    }
+    #[inline(always)]
+    fn is_positive(self) -> Self {
+        self.map(|z| if z > 0.0 { 1.0 } else { 0.0 })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Simd, V};
+
+    /// Two AVX2 registers.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2(__m256, __m256);
+
+    /// One AVX-512 register.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512(__m512);
+
+    // SAFETY of every block below: `leveled!` names these types only inside functions compiled for, and only called
+    // on processors with, AVX2 and FMA (AVX-512 F); loads and stores are unaligned ones on references to whole arrays.
+    impl Simd for Avx512 {
+        const TILE: usize = 7;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            Avx512(unsafe { _mm512_set1_ps(value) })
+        }
+        #[inline(always)]
+        fn load(from: &V) -> Self {
+            Avx512(unsafe { _mm512_loadu_ps(from.as_ptr()) })
+        }
+        #[inline(always)]
+        fn store(self, to: &mut V) {
+            unsafe { _mm512_storeu_ps(to.as_mut_ptr(), self.0) }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            Avx512(unsafe { _mm512_add_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            Avx512(unsafe { _mm512_sub_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            Avx512(unsafe { _mm512_mul_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn mul_add(self, factor: Self, addend: Self) -> Self {
+            Avx512(unsafe { _mm512_fmadd_ps(self.0, factor.0, addend.0) })
+        }
+        // The second operand is what comes out for NaN.
+        #[inline(always)]
+        fn relu(self) -> Self {
+            Avx512(unsafe { _mm512_max_ps(_mm512_setzero_ps(), self.0) })
+        }
+        #[inline(always)]
+        fn is_positive(self) -> Self {
+            Avx512(unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_ps());
+                _mm512_maskz_mov_ps(mask, _mm512_set1_ps(1.0))
+            })
+        }
+    }
+
+    // SAFETY: as above.
+    impl Simd for Avx2 {
+        const TILE: usize = 1;
+
+        #[inline(always)]
+        fn splat(value: f32) -> Self {
+            let v = unsafe { _mm256_set1_ps(value) };
+            Avx2(v, v)
+        }
+        #[inline(always)]
+        fn load(from: &V) -> Self {
+            unsafe { Avx2(_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from[8..].as_ptr())) }
+        }
+        #[inline(always)]
+        fn store(self, to: &mut V) {
+            unsafe {
+                _mm256_storeu_ps(to.as_mut_ptr(), self.0);
+                _mm256_storeu_ps(to[8..].as_mut_ptr(), self.1);
+            }
+        }
+        #[inline(always)]
+        fn add(self, other: Self) -> Self {
+            unsafe { Avx2(_mm256_add_ps(self.0, other.0), _mm256_add_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn sub(self, other: Self) -> Self {
+            unsafe { Avx2(_mm256_sub_ps(self.0, other.0), _mm256_sub_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn mul(self, other: Self) -> Self {
+            unsafe { Avx2(_mm256_mul_ps(self.0, other.0), _mm256_mul_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn mul_add(self, factor: Self, addend: Self) -> Self {
+            unsafe { Avx2(_mm256_fmadd_ps(self.0, factor.0, addend.0), _mm256_fmadd_ps(self.1, factor.1, addend.1)) }
+        }
+        #[inline(always)]
+        fn relu(self) -> Self {
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                Avx2(_mm256_max_ps(zero, self.0), _mm256_max_ps(zero, self.1))
+            }
+        }
+        #[inline(always)]
+        fn is_positive(self) -> Self {
+            unsafe {
+                let (zero, one) = (_mm256_setzero_ps(), _mm256_set1_ps(1.0));
+                let positive = |v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(v, zero), one);
+                Avx2(positive(self.0), positive(self.1))
+            }
+        }
+    }
+}

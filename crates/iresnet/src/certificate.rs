@@ -1,0 +1,124 @@
+//! Proof, from upper bounds only, that a network is invertible.
+//!
+//! `Lip(h g) <= h prod ||W_i|| prod Lip(κ) prod (BatchNorm gains) = L_t` for each block; if every `L_t < 1` the inverse
+//! exists everywhere, `Lip(F) <= prod (1 + L_t)` and `Lip(F^-1) <= prod 1 / (1 - L_t)`. All in evaluation mode: no
+//! dropout, BatchNorm with running statistics.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::model::IResNet;
+use crate::spectrum::UpperBound;
+
+/// One layer of a certificate.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerBound {
+    /// Its name in the network.
+    pub name: String,
+    /// Bound of its norm.
+    pub norm: UpperBound,
+}
+
+/// One block of a certificate.
+#[derive(Clone, Debug, Serialize)]
+pub struct BlockBound {
+    /// Its name in the network.
+    pub name: String,
+    /// Its convolutions.
+    pub layers: Vec<LayerBound>,
+    /// Bounds of its BatchNorms in evaluation; empty without.
+    pub gains: Vec<UpperBound>,
+    /// Bound of `Lip(h g)`.
+    pub lipschitz: UpperBound,
+}
+
+/// What is proved of a network, or why nothing is.
+#[derive(Clone, Debug, Serialize)]
+pub struct Certificate {
+    /// Whether the inverse exists everywhere.
+    pub certified: bool,
+    /// Bounds of every block.
+    pub blocks: Vec<BlockBound>,
+    /// `Lip(F)` of the trunk.
+    pub lipschitz_forward: f64,
+    /// `Lip(F^-1)` of the trunk, if the inverse exists.
+    pub lipschitz_inverse: Option<f64>,
+    /// Why the proof fails: a line a block.
+    pub reasons: Vec<String>,
+    /// SHA-256 of the weights in use.
+    pub weights_sha256: String,
+    /// Channels, height and width of the images that the proof holds for.
+    pub image: [usize; 3],
+}
+
+impl Certificate {
+    /// Examines the weights in use of `model`; `progress` gets layers done and layers in all.
+    pub fn of(model: &IResNet, mut progress: impl FnMut(usize, usize)) -> Self {
+        let layout = model.layout();
+        let weights = model.effective_weights();
+        let total = 3 * layout.num_blocks();
+        let mut done = 0;
+        let mut blocks = Vec::new();
+        for (block, effective) in layout.blocks().zip(&weights.blocks) {
+            let layers: Vec<LayerBound> = effective
+                .layers(block)
+                .iter()
+                .map(|layer| {
+                    let norm = layer.norm_from_above();
+                    done += 1;
+                    progress(done, total);
+                    LayerBound { name: layer.name.clone(), norm }
+                })
+                .collect();
+            let gains: Vec<UpperBound> = effective
+                .affine
+                .iter()
+                .flatten()
+                .map(|map| UpperBound::diagonal(&map.scale))
+                .collect();
+            // κ is 1-Lipschitz, each of the four.
+            let step = UpperBound::of_theory(f64::from(block.shape.step));
+            let lipschitz = layers.iter().map(|l| l.norm).chain(gains.iter().copied()).fold(step, UpperBound::times);
+            blocks.push(BlockBound { name: block.name.clone(), layers, gains, lipschitz });
+        }
+        let reasons: Vec<String> = blocks.iter().filter(|b| b.lipschitz.value() >= 1.0).map(reason).collect();
+        let certified = reasons.is_empty();
+        let up = |product: f64| product * (1.0 + 4.0 * blocks.len() as f64 * f64::EPSILON);
+        Certificate {
+            certified,
+            lipschitz_forward: up(blocks.iter().map(|b| 1.0 + b.lipschitz.value()).product()),
+            lipschitz_inverse: certified.then(|| up(blocks.iter().map(|b| 1.0 / (1.0 - b.lipschitz.value())).product())),
+            reasons,
+            weights_sha256: checksum(model),
+            image: [layout.input.channels, layout.input.height, layout.input.width],
+            blocks,
+        }
+    }
+
+    /// Bounds of `Lip(h g)` of every block, for solvers.
+    ///
+    /// Only for the weights that were examined: a certificate of others gives nothing.
+    pub fn block_lipschitz(&self, model: &IResNet) -> Option<Vec<f64>> {
+        let input = model.layout().input;
+        let fits = self.weights_sha256 == checksum(model) && self.image == [input.channels, input.height, input.width];
+        fits.then(|| self.blocks.iter().map(|b| b.lipschitz.value()).collect())
+    }
+}
+
+fn reason(block: &BlockBound) -> String {
+    let mut parts: Vec<String> = block.layers.iter().map(|l| format!("{} {:.3}", l.name, l.norm.value())).collect();
+    parts.extend(block.gains.iter().map(|g| format!("BatchNorm {:.3}", g.value())));
+    format!("{}: Lip(g) is only known to be at most {:.3} ({})", block.name, block.lipschitz.value(), parts.join(", "))
+}
+
+/// SHA-256 of the weights in use and of what stands before the activations.
+fn checksum(model: &IResNet) -> String {
+    let mut hash = Sha256::new();
+    for block in &model.effective_weights().blocks {
+        let affine = block.affine.iter().flatten().flat_map(|map| map.scale.iter().chain(&map.shift));
+        for value in block.weights.iter().chain(affine) {
+            hash.update(value.to_le_bytes());
+        }
+    }
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,49 @@
+//! UCI Optical Recognition of Handwritten Digits (test part, 1,797 images of 8x8), built into the binary.
+//!
+//! The first 1,437 rows are the training set, the last 360 the test set; the rows come from many writers in random
+//! order. Values 0 to 16 are stored as bytes and scaled to [-0.5, 0.5].
+
+use std::io::Read;
+use std::sync::Arc;
+
+use flate2::read::GzDecoder;
+
+use super::{Dataset, Normalization, Split};
+
+const FILE: &[u8] = include_bytes!("../../assets/digits.csv.gz");
+const TRAINING_ROWS: usize = 1437;
+
+pub(super) fn load() -> Split {
+    let mut text = String::new();
+    GzDecoder::new(FILE).read_to_string(&mut text).expect("the embedded file is sound");
+    let rows: Vec<Vec<u8>> =
+        text.lines().map(|line| line.split(',').map(|v| v.parse().expect("small numbers")).collect()).collect();
+    let part = |rows: &[Vec<u8>]| Dataset {
+        shape: [1, 8, 8],
+        pixels: Arc::new(rows.iter().flat_map(|row| row[..64].iter().copied()).collect()),
+        labels: Arc::new(rows.iter().map(|row| u32::from(row[64])).collect()),
+    };
+    Split {
+        name: "digits".into(),
+        train: part(&rows[..TRAINING_ROWS]),
+        test: part(&rows[TRAINING_ROWS..]),
+        classes: (0..10).map(|d| d.to_string()).collect(),
+        normalization: Normalization::to_half(1, 16),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn has_the_documented_split_and_all_classes() {
+        let split = super::load();
+        assert_eq!((split.train.len(), split.test.len()), (1437, 360));
+        for part in [&split.train, &split.test] {
+            assert_eq!(part.pixels.len(), 64 * part.len());
+            assert_eq!(*part.pixels.iter().max().unwrap(), 16);
+            let mut seen = [0; 10];
+            part.labels.iter().for_each(|l| seen[*l as usize] += 1);
+            assert!(seen.iter().all(|n| n * 20 > part.len()), "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Classification error and reconstruction error on a test set.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+use crate::data::{Dataset, Loader, Normalization};
+use crate::model::{IResNet, count_correct};
+use crate::solve::{Contradiction, Outcome, Solver, Stop};
+
+/// Images a batch in evaluation.
+const BATCH: usize = 256;
+
+/// Percentage of `data` that the network classifies wrongly; `progress` gets images done and images in all.
+pub fn error_percent(
+    model: &IResNet,
+    data: &Dataset,
+    normalization: &Normalization,
+    progress: &mut dyn FnMut(usize, usize),
+) -> f64 {
+    let trunk = model.fixed_trunk();
+    let (mut correct, mut seen) = (0, 0);
+    for batch in Loader::evaluate(data, normalization, BATCH) {
+        let n = batch.labels.len();
+        let latent = model.latent_tensor(trunk.forward(&batch.images), n, &Device::flex());
+        let logits = model.classify(latent).into_data().try_into_vec::<f32>().expect("float32 logits");
+        correct += count_correct(&logits, &batch.labels);
+        seen += n;
+        progress(seen, data.len());
+    }
+    100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
+}
+
+/// Reconstruction of a test set: "normed L2" of Table 1 and what the solver says of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reconstruction {
+    /// Mean over the images of `||x - x^|| / ||x||` on the network's input; infinite if a value was not finite.
+    #[serde(serialize_with = "finite_or_text")]
+    pub normed_l2: f64,
+    /// The largest one.
+    #[serde(serialize_with = "finite_or_text")]
+    pub largest_normed_l2: f64,
+    /// Images inverted.
+    pub samples: usize,
+    /// Mean iterations a block and image.
+    pub iterations: f64,
+    /// Outcomes and how many images had them.
+    pub outcomes: BTreeMap<Outcome, usize>,
+    /// Whether the tolerance bounded the error or only the residual.
+    pub tolerance_on: &'static str,
+}
+
+/// JSON has no infinity.
+fn finite_or_text<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.serialize_str("inf") }
+}
+
+/// Inverts the latents of all images of `data` and compares; `lipschitz` holds certified constants of all blocks.
+///
+/// # Errors
+/// Steps that contradict the certified constants.
+pub fn reconstruction<S: Solver<f32>>(
+    model: &IResNet,
+    data: &Dataset,
+    normalization: &Normalization,
+    solver: &S,
+    stop: Stop,
+    lipschitz: Option<&[f64]>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Reconstruction, Contradiction> {
+    let trunk = model.fixed_trunk();
+    let len = data.image_len();
+    let (mut errors, mut images) = (Vec::new(), Vec::new());
+    let (mut tolerance_on, mut iterations) = ("residual", 0);
+    for batch in Loader::evaluate(data, normalization, BATCH) {
+        let n = batch.labels.len();
+        let latent = trunk.forward(&batch.images);
+        let (reconstructed, report) = trunk.inverse(&latent, n, solver, stop, lipschitz)?;
+        errors.extend(batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)).map(|(x, y)| normed_l2(x, y)));
+        iterations += report.images.iter().map(|image| image.iterations).sum::<usize>();
+        tolerance_on = report.tolerance_on;
+        images.extend(report.images.iter().map(|image| image.outcome));
+        progress(errors.len(), data.len());
+    }
+    let samples = errors.len();
+    let mut outcomes = BTreeMap::new();
+    images.into_iter().for_each(|outcome| *outcomes.entry(outcome).or_default() += 1);
+    Ok(Reconstruction {
+        normed_l2: errors.iter().sum::<f64>() / samples.max(1) as f64,
+        largest_normed_l2: errors.iter().copied().fold(0.0, f64::max),
+        samples,
+        iterations: iterations as f64 / (samples * model.layout().num_blocks()).max(1) as f64,
+        outcomes,
+        tolerance_on,
+    })
+}
+
+/// `||x - y|| / ||x||`, infinite where a value is not finite.
+pub fn normed_l2(x: &[f32], y: &[f32]) -> f64 {
+    let difference: f64 = x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
+    let size: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+    let ratio = (difference / size.max(f64::MIN_POSITIVE)).sqrt();
+    if ratio.is_finite() { ratio } else { f64::INFINITY }
+}

@@ -1,0 +1,250 @@
+//! The inverse of the whole network: latents in, images out, block by block from the last (equations 3 and 4 of the
+//! paper), in memory that grows neither with depth nor with iterations.
+
+use std::collections::BTreeMap;
+
+use burn::Tensor;
+use iresnet_kernels::{BlockPlan, ImageShape, Workspace};
+use serde::Serialize;
+
+use super::trunk::{FixedTrunk, leave, upsample};
+use super::IResNet;
+use crate::certificate::Certificate;
+use crate::solve::{Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, solve};
+
+/// `h g` of one block on the fused kernels.
+pub struct ConvBranch<'a> {
+    plan: &'a BlockPlan,
+    lipschitz: Option<f64>,
+}
+
+impl Branch<f32> for ConvBranch<'_> {
+    type Scratch = Workspace;
+
+    fn len(&self) -> usize {
+        self.plan.shape().image.pack_len() / LANES
+    }
+
+    fn value(&self, x: &[f32], out: &mut [f32], scratch: &mut Workspace) {
+        self.plan.branch_pack(x, out, scratch);
+        let step = self.plan.shape().step;
+        if step != 1.0 {
+            out.iter_mut().for_each(|g| *g *= step);
+        }
+    }
+
+    fn lipschitz(&self) -> Option<f64> {
+        self.lipschitz
+    }
+
+    fn fixed_point(&self, y: &[f32], x: &mut [f32], scratch: &mut Workspace) -> [f64; LANES] {
+        self.plan.fixed_point_pack(y, x, scratch).map(|square| f64::from(square).sqrt())
+    }
+
+    fn jvp(&self, x: &[f32], v: &[f32], scratch: &mut Workspace) -> Option<Vec<f32>> {
+        let mut out = vec![0.0; x.len()];
+        self.plan.jvp_pack(x, v, &mut out, scratch);
+        let step = self.plan.shape().step;
+        out.iter_mut().for_each(|g| *g *= step);
+        Some(out)
+    }
+}
+
+/// Reconstructed images and what is known of them.
+#[derive(Clone, Debug)]
+pub struct Inversion {
+    /// `[n, channels, height, width]` values of the network's input.
+    pub images: Tensor<4>,
+    /// Per image and per block.
+    pub report: InversionReport,
+}
+
+/// What is known of the inverse of one image.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageReport {
+    /// The worst outcome among its blocks.
+    pub outcome: Outcome,
+    /// Iterations over all blocks.
+    pub iterations: usize,
+    /// Most iterations of a block.
+    pub most_iterations: usize,
+    /// Bound on the distance from the true preimage, with a certificate: each block's error bar, amplified by the
+    /// blocks that come after it in the inverse. Grows fast with depth where constants are near 1.
+    pub error_bar: Option<f64>,
+    /// Length of what the zero channels held, which the injective padding drops: zero for an exact inverse.
+    pub padding_residual: f64,
+}
+
+/// What is known of one block over all images.
+#[derive(Clone, Debug, Serialize)]
+pub struct BlockReport {
+    /// Its name in the network.
+    pub name: String,
+    /// Outcomes and how many images had them.
+    pub outcomes: BTreeMap<Outcome, usize>,
+    /// Mean iterations.
+    pub mean_iterations: f64,
+    /// Most iterations.
+    pub most_iterations: usize,
+    /// Largest observed contraction.
+    pub contraction_observed: Option<f64>,
+    /// Certified Lipschitz constant.
+    pub contraction_certified: Option<f64>,
+}
+
+/// What is known of an inverse.
+#[derive(Clone, Debug, Serialize)]
+pub struct InversionReport {
+    /// One an image.
+    pub images: Vec<ImageReport>,
+    /// One a block, in the order of the inverse: the last block first.
+    pub blocks: Vec<BlockReport>,
+    /// `error` where the tolerance bounded the distance from the true preimage of each block, `residual` where it
+    /// could only bound the residual because there is no certificate.
+    pub tolerance_on: &'static str,
+}
+
+impl InversionReport {
+    /// Outcomes and how many images had them.
+    pub fn outcomes(&self) -> BTreeMap<Outcome, usize> {
+        count(self.images.iter().map(|image| image.outcome))
+    }
+
+    /// An error unless every image converged or is as good as the number format allows.
+    ///
+    /// # Errors
+    /// The first image that is not.
+    pub fn require_converged(&self) -> Result<(), NotConverged> {
+        match self.images.iter().enumerate().find(|(_, image)| !image.outcome.is_success()) {
+            Some((image, report)) => Err(NotConverged { image, outcome: report.outcome }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An image whose inverse did not succeed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("the inverse of image {image} ended as {outcome:?}")]
+pub struct NotConverged {
+    /// Number of the image.
+    pub image: usize,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+fn count(outcomes: impl Iterator<Item = Outcome>) -> BTreeMap<Outcome, usize> {
+    let mut counts = BTreeMap::new();
+    outcomes.for_each(|outcome| *counts.entry(outcome).or_default() += 1);
+    counts
+}
+
+impl IResNet {
+    /// The images whose latents are `latent` `[n, C, H, W]`.
+    ///
+    /// With a `certificate` of these weights the tolerance bounds the distance from each block's true preimage; else
+    /// it bounds the residual.
+    ///
+    /// # Errors
+    /// Steps that contradict the certificate. Not converging is no error but part of the report.
+    pub fn inverse<S: Solver<f32>>(
+        &self,
+        latent: Tensor<4>,
+        solver: &S,
+        stop: Stop,
+        certificate: Option<&Certificate>,
+    ) -> Result<Inversion, Contradiction> {
+        let [n, channels, height, width] = latent.dims();
+        let (device, shape) = (latent.device(), self.layout.latent);
+        assert_eq!([channels, height, width], [shape.channels, shape.height, shape.width], "shape of the latent");
+        let values = latent.into_data().try_into_vec::<f32>().expect("float32 latents");
+        let lipschitz = certificate.and_then(|c| c.block_lipschitz(self));
+        let (images, report) = self.fixed_trunk().inverse(&values, n, solver, stop, lipschitz.as_deref())?;
+        let input = self.layout.input;
+        let shape = [n, input.channels, input.height, input.width];
+        Ok(Inversion { images: Tensor::<1>::from_floats(images.as_slice(), &device).reshape(shape), report })
+    }
+}
+
+impl FixedTrunk {
+    /// The same on plain values; `lipschitz` holds certified constants of all blocks.
+    ///
+    /// # Errors
+    /// Steps that contradict the certified constants.
+    pub fn inverse<S: Solver<f32>>(
+        &self,
+        latent: &[f32],
+        samples: usize,
+        solver: &S,
+        stop: Stop,
+        lipschitz: Option<&[f64]>,
+    ) -> Result<(Vec<f32>, InversionReport), Contradiction> {
+        let layout = &self.layout;
+        let mut shape = layout.latent;
+        let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
+        iresnet_kernels::pack(latent, shape, &mut packs);
+        let mut by_block: Vec<Vec<SampleReport>> = Vec::new();
+        let mut blocks = Vec::new();
+        let mut index = self.plans.len();
+        for (s, stage) in layout.stages.iter().enumerate().rev() {
+            for block in stage.blocks.iter().rev() {
+                index -= 1;
+                let branch = ConvBranch { plan: &self.plans[index], lipschitz: lipschitz.map(|l| l[index]) };
+                let solved = solve(&branch, &packs, samples, solver, stop)?;
+                packs = solved.x;
+                blocks.push(summarize(&block.name, &solved.reports, branch.lipschitz));
+                by_block.push(solved.reports);
+            }
+            if s > 0 {
+                let before = layout.stages[s - 1].image;
+                packs = upsample(&packs, shape, before);
+                shape = before;
+            }
+        }
+        let (images, padding) = unpad(&leave(&packs, shape, samples), layout.input.channels, shape);
+        let constants: Option<Vec<f64>> = lipschitz.map(|l| l.iter().rev().copied().collect());
+        let image = |n: usize| image_report(n, &by_block, constants.as_deref(), padding[n]);
+        let images_reports = (0..samples).map(image).collect();
+        let contractive = lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
+        let tolerance_on = if contractive { "error" } else { "residual" };
+        Ok((images, InversionReport { images: images_reports, blocks, tolerance_on }))
+    }
+}
+
+fn summarize(name: &str, reports: &[SampleReport], lipschitz: Option<f64>) -> BlockReport {
+    BlockReport {
+        name: name.into(),
+        outcomes: count(reports.iter().map(|r| r.outcome)),
+        mean_iterations: reports.iter().map(|r| r.iterations as f64).sum::<f64>() / reports.len().max(1) as f64,
+        most_iterations: reports.iter().map(|r| r.iterations).max().unwrap_or(0),
+        contraction_observed: reports.iter().filter_map(|r| r.contraction_observed).reduce(f64::max),
+        contraction_certified: lipschitz,
+    }
+}
+
+/// An error of block t is amplified by `1 / (1 - L)` of each block that the inverse still passes.
+fn image_report(n: usize, by_block: &[Vec<SampleReport>], constants: Option<&[f64]>, padding: f64) -> ImageReport {
+    let reports = || by_block.iter().map(|block| &block[n]);
+    let error_bar = constants.and_then(|constants| {
+        let mut total = 0.0;
+        for (report, lipschitz) in reports().zip(constants) {
+            total = total / (1.0 - lipschitz) + report.error_bar?;
+        }
+        Some(total)
+    });
+    ImageReport {
+        outcome: reports().map(|r| r.outcome).max().unwrap_or(Outcome::Converged),
+        iterations: reports().map(|r| r.iterations).sum(),
+        most_iterations: reports().map(|r| r.iterations).max().unwrap_or(0),
+        error_bar,
+        padding_residual: padding,
+    }
+}
+
+/// Drops the zero channels; returns the images and the length of what each one's dropped channels held.
+fn unpad(wide: &[f32], channels: usize, shape: ImageShape) -> (Vec<f32>, Vec<f64>) {
+    let kept = channels * shape.height * shape.width;
+    let length = |values: &[f32]| values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
+    let images = wide.chunks_exact(shape.len()).flat_map(|image| image[..kept].iter().copied()).collect();
+    let padding = wide.chunks_exact(shape.len()).map(|image| length(&image[kept..])).collect();
+    (images, padding)
+}

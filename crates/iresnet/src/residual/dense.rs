@@ -1,0 +1,121 @@
+//! A dense residual branch for vector data: `g(x) = W2 tanh(W1 x + b1) + b2`.
+
+use crate::solve::{Branch, LANES, Scalar};
+
+/// `h (W2 tanh(W1 x + b1) + b2)` with its bound `h ||W1|| ||W2||` (tanh is 1-Lipschitz).
+#[derive(Clone, Debug)]
+pub struct Dense<T> {
+    /// `[hidden, len]`
+    w1: Vec<T>,
+    b1: Vec<T>,
+    /// `[len, hidden]`
+    w2: Vec<T>,
+    b2: Vec<T>,
+    lipschitz: f64,
+}
+
+/// Hidden values of one pack.
+#[derive(Debug)]
+pub struct DenseScratch<T>(Vec<T>);
+
+impl<T> Default for DenseScratch<T> {
+    fn default() -> Self {
+        DenseScratch(Vec::new())
+    }
+}
+
+/// `||W||_2 <= ||W^T W||_F^(1/2) <= ...`: Gram iteration in float64, an upper bound at every step (Delattre et al. 2023,
+/// `sigma <= ||G_t||_F^(2^-t)`), rounded outwards by more than its own arithmetic can err.
+fn norm_bound(w: &[f64], columns: usize) -> f64 {
+    const STEPS: i32 = 12;
+    let rows = w.len() / columns;
+    let product = |a: &[f64], rows: usize| -> Vec<f64> {
+        let mut gram = vec![0.0; columns * columns];
+        for r in 0..rows {
+            for i in 0..columns {
+                for j in 0..columns {
+                    gram[i * columns + j] += a[r * columns + i] * a[r * columns + j];
+                }
+            }
+        }
+        gram
+    };
+    let mut gram = product(w, rows);
+    // log of what the matrix was divided by, per unit of its present power
+    let (mut log, mut power) = (0.0, 2.0);
+    for step in 0..STEPS {
+        let size = gram.iter().map(|g| g * g).sum::<f64>().sqrt();
+        if size == 0.0 {
+            return 0.0;
+        }
+        log += size.ln() / power;
+        gram.iter_mut().for_each(|g| *g /= size);
+        if step + 1 < STEPS {
+            gram = product(&gram, columns);
+            power *= 2.0;
+        }
+    }
+    log.exp() * (1.0 + 1e-12 * (rows * columns) as f64)
+}
+
+impl<T: Scalar> Dense<T> {
+    /// A branch on `len` values; `w1` is `[hidden, len]`, `w2` is `[len, hidden]`, row by row; `step` is h.
+    ///
+    /// # Panics
+    /// If the sizes do not fit.
+    pub fn new(len: usize, w1: &[f64], b1: &[f64], w2: &[f64], b2: &[f64], step: f64) -> Self {
+        let hidden = b1.len();
+        assert_eq!((w1.len(), w2.len(), b2.len()), (hidden * len, len * hidden, len), "sizes of a dense branch");
+        let narrow = |w: &[f64], factor: f64| w.iter().map(|w| T::from_f64(factor * w)).collect();
+        Dense {
+            w1: narrow(w1, 1.0),
+            b1: narrow(b1, 1.0),
+            w2: narrow(w2, step),
+            b2: narrow(b2, step),
+            // Rounding the weights to T may lengthen them by its epsilon, each.
+            lipschitz: step * norm_bound(w1, len) * norm_bound(w2, hidden) * (1.0 + 2.0 * T::EPSILON),
+        }
+    }
+
+    /// The same with both matrices scaled down, where needed, so that the bound is at most `target`.
+    pub fn contractive(len: usize, w1: &[f64], b1: &[f64], w2: &[f64], b2: &[f64], target: f64) -> Self {
+        let plain = Self::new(len, w1, b1, w2, b2, 1.0);
+        let step = (target / plain.lipschitz).min(1.0) * (1.0 - 1e-9);
+        Self::new(len, w1, b1, w2, b2, step)
+    }
+}
+
+impl<T: Scalar> Branch<T> for Dense<T> {
+    type Scratch = DenseScratch<T>;
+
+    fn len(&self) -> usize {
+        self.b2.len()
+    }
+
+    fn value(&self, x: &[T], out: &mut [T], scratch: &mut DenseScratch<T>) {
+        affine(&self.w1, &self.b1, x, &mut scratch.0);
+        scratch.0.iter_mut().for_each(|z| *z = T::from_f64(z.to_f64().tanh()));
+        let mut g = Vec::new();
+        affine(&self.w2, &self.b2, &scratch.0, &mut g);
+        out.copy_from_slice(&g);
+    }
+
+    fn lipschitz(&self) -> Option<f64> {
+        Some(self.lipschitz)
+    }
+}
+
+/// `W x + b` of each lane.
+fn affine<T: Scalar>(w: &[T], b: &[T], x: &[T], out: &mut Vec<T>) {
+    let columns = x.len() / LANES;
+    out.clear();
+    for (row, b) in w.chunks_exact(columns).zip(b) {
+        let mut sums = [*b; LANES];
+        for (w, x) in row.iter().zip(x.chunks_exact(LANES)) {
+            for l in 0..LANES {
+                sums[l] = sums[l] + *w * x[l];
+            }
+        }
+        out.extend(sums);
+    }
+}

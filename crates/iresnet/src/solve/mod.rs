@@ -1,0 +1,347 @@
+//! Solving `x + g(x) = y` for many samples at once, each to its own accuracy, each with its own outcome.
+//!
+//! Samples lie side by side in packs of [`LANES`]. A solver ([`Picard`], [`Anderson`]) only makes steps; the one loop
+//! here owns limits, finiteness and convergence, per lane. A sample that is done leaves its lane, and a waiting one
+//! takes it, so finished samples cost nothing more. All arithmetic is per lane: a sample's result is the same, bit for
+//! bit, whatever else is in the batch.
+//!
+//! # Error bars
+//! With `Lip(g) <= L < 1`, for any iterate `x` (SPEC section 4, from the paper's equation 3):
+//! `||x - x*|| <= ||x + g(x) - y|| / (1 - L)`. A step of the plain iteration from `x` has length `||x + g(x) - y||`,
+//! so the bar of the new iterate is `L / (1 - L)` times the step. Round-off adds about
+//! `eps max(||x||, ||y||) / (1 - L)`, below which no iteration gets.
+
+mod anderson;
+mod picard;
+mod scalar;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+pub use anderson::Anderson;
+pub use iresnet_kernels::LANES;
+pub use picard::Picard;
+pub use scalar::Scalar;
+
+/// A residual branch `g` (any step size included) on packs: `[value][16 samples]`, flat.
+pub trait Branch<T: Scalar>: Sync {
+    /// Buffers of one thread.
+    type Scratch: Default + Send;
+
+    /// Values of one sample.
+    fn len(&self) -> usize;
+
+    /// Whether samples have no values.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `g(x)` of each lane. Lanes must not influence each other.
+    fn value(&self, x: &[T], out: &mut [T], scratch: &mut Self::Scratch);
+
+    /// A certified bound on `Lip(g)`, if there is one.
+    fn lipschitz(&self) -> Option<f64>;
+
+    /// `x <- y - g(x)`; returns `||x_new - x_old||` of each lane. Override it where the two can be fused.
+    fn fixed_point(&self, y: &[T], x: &mut [T], scratch: &mut Self::Scratch) -> [f64; LANES] {
+        let mut g = vec![T::ZERO; x.len()];
+        self.value(x, &mut g, scratch);
+        let mut squares = [0.0; LANES];
+        for ((x, y), g) in x.chunks_exact_mut(LANES).zip(y.chunks_exact(LANES)).zip(g.chunks_exact(LANES)) {
+            for l in 0..LANES {
+                let new = y[l] - g[l];
+                let moved = (new - x[l]).to_f64();
+                squares[l] += moved * moved;
+                x[l] = new;
+            }
+        }
+        squares.map(f64::sqrt)
+    }
+
+    /// `J_g(x) v` of each lane, where the branch can say; Newton-type methods and log-determinants need it.
+    fn jvp(&self, _x: &[T], _v: &[T], _scratch: &mut Self::Scratch) -> Option<Vec<T>> {
+        None
+    }
+}
+
+/// How a sample's solve ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The tolerance is met.
+    Converged,
+    /// The residual is at the rounding of the number format: nothing more can be had.
+    RoundOffFloor,
+    /// The limit came first.
+    OutOfIterations,
+    /// Steps grow instead of shrinking.
+    NotContractive,
+    /// A value became NaN or infinite.
+    NonFinite,
+}
+
+impl Outcome {
+    /// Whether the result can be used: converged, or as good as the number format allows.
+    pub fn is_success(self) -> bool {
+        matches!(self, Outcome::Converged | Outcome::RoundOffFloor)
+    }
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stop {
+    /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
+    pub tolerance: f64,
+    /// Most iterations a sample.
+    pub max_iterations: usize,
+}
+
+/// What is known of one sample.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Steps made.
+    pub iterations: usize,
+    /// Evaluations of `g`.
+    pub evaluations: usize,
+    /// Length of the last plain step: the residual `||x + g(x) - y||` of the iterate before the last.
+    pub residual: f64,
+    /// Bound on `||x - x*||`, round-off included; only with a certified `L < 1`, and only for finite results.
+    pub error_bar: Option<f64>,
+    /// Largest ratio of one plain step's length to that of the step before, beyond round-off.
+    pub contraction_observed: Option<f64>,
+}
+
+/// The claim `Lip(g) <= L` was seen to be wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "sample {sample}: step {iteration} has length {step:e} after one of {previous:e}, but the certified Lipschitz \
+     constant {lipschitz} allows at most {allowed:e}; the certificate does not belong to these weights"
+)]
+pub struct Contradiction {
+    /// Number of the sample.
+    pub sample: usize,
+    /// Number of the step.
+    pub iteration: usize,
+    /// Its length.
+    pub step: f64,
+    /// Length of the step before.
+    pub previous: f64,
+    /// The bound that was claimed.
+    pub lipschitz: f64,
+    /// What it allows, round-off included.
+    pub allowed: f64,
+}
+
+/// A way to make steps.
+pub trait Solver<T: Scalar>: Sync {
+    /// What it remembers of a pack.
+    type State: Send;
+
+    /// Memory for packs of `len` values.
+    fn init(&self, len: usize) -> Self::State;
+
+    /// Forgets what it knows of `lane`, which gets a new sample.
+    fn reset(&self, state: &mut Self::State, lane: usize);
+
+    /// One evaluation of `g` in every lane, `x` moved; returns the residuals `||x + g(x) - y||` of the old `x`.
+    fn step<B: Branch<T>>(
+        &self,
+        branch: &B,
+        y: &[T],
+        x: &mut [T],
+        state: &mut Self::State,
+        scratch: &mut B::Scratch,
+    ) -> [f64; LANES];
+
+    /// Makes the last step of `lane` the plain one, which has an error bar. Plain solvers have nothing to do.
+    fn settle(&self, _state: &Self::State, _x: &mut [T], _lane: usize) {}
+
+    /// Whether its steps are those of the plain iteration, whose lengths then must shrink by `L` each.
+    fn is_plain(&self) -> bool;
+}
+
+/// Solutions and reports of a batch.
+#[derive(Clone, Debug)]
+pub struct Solved<T> {
+    /// Packs, in the order of the samples; unused lanes are zero.
+    pub x: Vec<T>,
+    /// One a sample.
+    pub reports: Vec<SampleReport>,
+}
+
+/// Samples that one task works through; tasks are independent, so this only balances the threads.
+const SAMPLES_A_TASK: usize = 4 * LANES;
+
+/// Solves `x + g(x) = y` for the first `samples` samples of the packs `y`, starting from `y` itself.
+///
+/// # Errors
+/// Steps that contradict the certified Lipschitz constant beyond round-off.
+///
+/// # Panics
+/// If `y` does not hold `ceil(samples / 16)` packs.
+pub fn solve<T: Scalar, B: Branch<T>, S: Solver<T>>(
+    branch: &B,
+    y: &[T],
+    samples: usize,
+    solver: &S,
+    stop: Stop,
+) -> Result<Solved<T>, Contradiction> {
+    let pack = branch.len() * LANES;
+    assert_eq!(y.len(), samples.div_ceil(LANES) * pack, "packs of {samples} samples of {} values", branch.len());
+    let mut x = vec![T::ZERO; y.len()];
+    let task_len = SAMPLES_A_TASK / LANES * pack;
+    let tasks: Vec<_> = x.chunks_mut(task_len).zip(y.chunks(task_len)).enumerate().collect();
+    let reports: Result<Vec<_>, Contradiction> = tasks
+        .into_par_iter()
+        .map(|(i, (x, y))| {
+            let first = i * SAMPLES_A_TASK;
+            let count = SAMPLES_A_TASK.min(samples - first);
+            Task { branch, solver, stop, first, count, y, x }.run()
+        })
+        .collect();
+    Ok(Solved { x, reports: reports?.concat() })
+}
+
+/// One lane at work.
+#[derive(Clone, Debug)]
+struct Lane {
+    sample: usize,
+    iterations: usize,
+    /// `||y||`
+    size: f64,
+    previous: f64,
+    first: f64,
+    growing: usize,
+    contraction: Option<f64>,
+}
+
+struct Task<'a, T, B, S> {
+    branch: &'a B,
+    solver: &'a S,
+    stop: Stop,
+    /// Number of its first sample in the batch.
+    first: usize,
+    count: usize,
+    y: &'a [T],
+    x: &'a mut [T],
+}
+
+/// Steps in a row that must grow before a sample counts as not contractive.
+const GROWING: usize = 8;
+/// Growth of the residual over the first one that ends a sample at once.
+const EXPLODED: f64 = 1e6;
+
+impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
+    fn run(self) -> Result<Vec<SampleReport>, Contradiction> {
+        let len = self.branch.len();
+        let mut scratch = B::Scratch::default();
+        let mut state = self.solver.init(len);
+        let (mut y, mut x) = (vec![T::ZERO; len * LANES], vec![T::ZERO; len * LANES]);
+        let mut lanes: [Option<Lane>; LANES] = std::array::from_fn(|_| None);
+        let mut reports: Vec<Option<SampleReport>> = vec![None; self.count];
+        let mut waiting = 0..self.count;
+        loop {
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                if lane.is_none()
+                    && let Some(sample) = waiting.next()
+                {
+                    let mut squares = 0.0;
+                    let from = sample / LANES * len * LANES + sample % LANES;
+                    for i in 0..len {
+                        let value = self.y[from + i * LANES];
+                        y[i * LANES + l] = value;
+                        x[i * LANES + l] = value;
+                        squares += value.to_f64() * value.to_f64();
+                    }
+                    self.solver.reset(&mut state, l);
+                    let size = squares.sqrt();
+                    *lane = Some(Lane { sample, iterations: 0, size, previous: f64::NAN, first: f64::NAN, growing: 0, contraction: None });
+                }
+            }
+            if lanes.iter().all(Option::is_none) {
+                return Ok(reports.into_iter().map(|r| r.expect("every sample ended")).collect());
+            }
+            let residuals = self.solver.step(self.branch, &y, &mut x, &mut state, &mut scratch);
+            for (l, slot) in lanes.iter_mut().enumerate() {
+                let Some(lane) = slot else { continue };
+                if let Some(outcome) = self.judge(lane, residuals[l])? {
+                    self.solver.settle(&state, &mut x, l);
+                    let to = lane.sample / LANES * len * LANES + lane.sample % LANES;
+                    for i in 0..len {
+                        self.x[to + i * LANES] = x[i * LANES + l];
+                        y[i * LANES + l] = T::ZERO;
+                        x[i * LANES + l] = T::ZERO;
+                    }
+                    reports[lane.sample] = Some(self.report(lane, residuals[l], outcome));
+                    *slot = None;
+                }
+            }
+        }
+    }
+
+    /// Lengths below this are round-off: a few units in the last place of the values that are subtracted.
+    fn round_off(lane: &Lane) -> f64 {
+        4.0 * T::EPSILON * lane.size
+    }
+
+    /// Books one step; `Some` ends the sample.
+    fn judge(&self, lane: &mut Lane, residual: f64) -> Result<Option<Outcome>, Contradiction> {
+        lane.iterations += 1;
+        let (previous, round_off) = (lane.previous, Self::round_off(lane));
+        lane.previous = residual;
+        if !residual.is_finite() || !lane.size.is_finite() {
+            return Ok(Some(Outcome::NonFinite));
+        }
+        if lane.iterations == 1 {
+            lane.first = residual;
+        } else if self.solver.is_plain() {
+            if residual > round_off {
+                let ratio = residual / previous;
+                lane.contraction = Some(lane.contraction.map_or(ratio, |c| c.max(ratio)));
+            }
+            if let Some(lipschitz) = self.branch.lipschitz() {
+                // Both steps carry round-off; float32 sums of squares add a few units of relative error.
+                let allowed = lipschitz * previous * (1.0 + 64.0 * T::EPSILON) + 2.0 * round_off;
+                if lipschitz < 1.0 && residual > allowed {
+                    let (sample, iteration, step) = (self.first + lane.sample, lane.iterations, residual);
+                    return Err(Contradiction { sample, iteration, step, previous, lipschitz, allowed });
+                }
+            }
+        }
+        let gain = match self.branch.lipschitz() {
+            Some(lipschitz) if lipschitz < 1.0 => lipschitz.max(T::EPSILON) / (1.0 - lipschitz),
+            _ => 1.0,
+        };
+        // An exact fixed point cannot be improved, whatever the tolerance.
+        if residual * gain <= self.stop.tolerance * lane.size || residual == 0.0 {
+            return Ok(Some(Outcome::Converged));
+        }
+        if residual <= round_off && residual > 0.9 * previous {
+            return Ok(Some(Outcome::RoundOffFloor));
+        }
+        lane.growing = if residual > previous && residual > round_off { lane.growing + 1 } else { 0 };
+        if lane.growing >= GROWING || residual > EXPLODED * lane.first {
+            return Ok(Some(Outcome::NotContractive));
+        }
+        Ok((lane.iterations >= self.stop.max_iterations).then_some(Outcome::OutOfIterations))
+    }
+
+    fn report(&self, lane: &Lane, residual: f64, outcome: Outcome) -> SampleReport {
+        let error_bar = self.branch.lipschitz().filter(|l| *l < 1.0 && residual.is_finite()).map(|lipschitz| {
+            (lipschitz * residual + Self::round_off(lane)) / (1.0 - lipschitz)
+        });
+        SampleReport {
+            outcome,
+            iterations: lane.iterations,
+            evaluations: lane.iterations,
+            residual,
+            error_bar,
+            contraction_observed: lane.contraction,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

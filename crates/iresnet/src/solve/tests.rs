@@ -1,0 +1,154 @@
+//! Theory as oracle: on random contractive blocks in float64 no error bar is ever violated, and every failure gets its
+//! own outcome without touching its neighbours.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+use crate::residual::{Dense, Sequence, pack, unpack};
+
+const LEN: usize = 6;
+
+fn random(rng: &mut ChaCha8Rng, len: usize) -> Vec<f64> {
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+fn block<T: Scalar>(rng: &mut ChaCha8Rng, lipschitz: f64) -> Dense<T> {
+    let (w1, w2) = (random(rng, 8 * LEN), random(rng, 8 * LEN));
+    let (b1, b2) = (random(rng, 8), random(rng, LEN));
+    Dense::contractive(LEN, &w1, &b1, &w2, &b2, lipschitz)
+}
+
+fn distance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt()
+}
+
+/// 1,200 blocks, every number of iterations: the truth is known because `y` was made from it.
+fn bars_hold<S: Solver<f64>>(solver: &S) {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    for case in 0..400 {
+        let lipschitz = [0.3, 0.7, 0.95][case % 3];
+        let sequence = Sequence { branches: vec![block::<f64>(&mut rng, lipschitz)] };
+        let truth = random(&mut rng, 3 * LEN);
+        let y = sequence.forward(&pack(&truth, LEN));
+        for max_iterations in [1, 2, 5, 20, 100] {
+            let stop = Stop { tolerance: 0.0, max_iterations };
+            let solved = solve(&sequence.branches[0], &y, 3, solver, stop).unwrap();
+            let x = unpack(&solved.x, LEN, 3);
+            for (n, report) in solved.reports.iter().enumerate() {
+                let error = distance(&x[n * LEN..(n + 1) * LEN], &truth[n * LEN..(n + 1) * LEN]);
+                let bar = report.error_bar.unwrap();
+                assert!(error <= bar, "{case}: {error:e} > {bar:e} after {max_iterations}");
+                // A priori: ||x_k - x*|| <= L^k / (1 - L) ||x_1 - x_0||, and ||x_1 - x_0|| = ||g(y)||.
+                if solver.is_plain() {
+                    let first = distance_to_branch(&sequence.branches[0], &y, n);
+                    let prior = lipschitz.powi(report.iterations as i32) / (1.0 - lipschitz) * first;
+                    assert!(error <= prior + 1e-13, "{case}: {error:e} > {prior:e}");
+                }
+            }
+        }
+    }
+}
+
+fn distance_to_branch(branch: &Dense<f64>, y: &[f64], n: usize) -> f64 {
+    let mut g = vec![0.0; y.len()];
+    branch.value(y, &mut g, &mut Default::default());
+    unpack(&g, LEN, n + 1)[n * LEN..].iter().map(|g| g * g).sum::<f64>().sqrt()
+}
+
+#[test]
+fn picard_keeps_its_error_bars() {
+    bars_hold(&Picard);
+}
+
+#[test]
+fn anderson_keeps_its_error_bars() {
+    bars_hold(&Anderson::default());
+}
+
+#[test]
+fn tolerances_are_met_and_anderson_is_not_slower() {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let (mut picard, mut anderson) = (0, 0);
+    for _ in 0..50 {
+        let branch = block::<f64>(&mut rng, 0.9);
+        let truth = random(&mut rng, 20 * LEN);
+        let y = Sequence { branches: vec![branch.clone()] }.forward(&pack(&truth, LEN));
+        let stop = Stop { tolerance: 1e-8, max_iterations: 1000 };
+        let count = |reports: &[SampleReport]| {
+            assert!(reports.iter().all(|r| r.outcome == Outcome::Converged));
+            reports.iter().map(|r| r.evaluations).sum::<usize>()
+        };
+        let solved = solve(&branch, &y, 20, &Picard, stop).unwrap();
+        let x = unpack(&solved.x, LEN, 20);
+        for n in 0..20 {
+            let at = n * LEN..(n + 1) * LEN;
+            let size = unpack(&y, LEN, 20)[at.clone()].iter().map(|v| v * v).sum::<f64>().sqrt();
+            assert!(distance(&x[at.clone()], &truth[at]) <= 1e-8 * size);
+        }
+        picard += count(&solved.reports);
+        anderson += count(&solve(&branch, &y, 20, &Anderson::default(), stop).unwrap().reports);
+    }
+    assert!(anderson < picard, "{anderson} {picard}");
+}
+
+/// Expanding by construction, or lying about its bound.
+struct Linear {
+    factor: f64,
+    claimed: Option<f64>,
+}
+
+impl Branch<f64> for Linear {
+    type Scratch = ();
+
+    fn len(&self) -> usize {
+        LEN
+    }
+
+    fn value(&self, x: &[f64], out: &mut [f64], _scratch: &mut ()) {
+        out.iter_mut().zip(x).for_each(|(out, x)| *out = self.factor * x);
+    }
+
+    fn lipschitz(&self) -> Option<f64> {
+        self.claimed
+    }
+}
+
+#[test]
+fn failures_are_typed_and_false_claims_are_refuted() {
+    let y = pack(&[1.0; LEN], LEN);
+    let stop = Stop { tolerance: 1e-6, max_iterations: 50 };
+    let outcome = |factor: f64| solve(&Linear { factor, claimed: None }, &y, 1, &Picard, stop).unwrap().reports[0].outcome;
+    assert_eq!(outcome(1.5), Outcome::NotContractive);
+    assert_eq!(outcome(1.0), Outcome::OutOfIterations);
+    assert_eq!(outcome(f64::NAN), Outcome::NonFinite);
+    assert_eq!(outcome(0.0), Outcome::Converged);
+    let lie = Linear { factor: 0.9, claimed: Some(0.5) };
+    let error = solve(&lie, &y, 1, &Picard, stop).unwrap_err();
+    assert_eq!((error.sample, error.iteration, error.lipschitz), (0, 2, 0.5));
+    assert!(error.to_string().contains("the certificate does not belong to these weights"));
+}
+
+#[test]
+fn bad_samples_leave_the_others_as_they_are_alone() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let branch = block::<f32>(&mut rng, 0.8);
+    let n = 100;
+    let mut y: Vec<f32> = random(&mut rng, n * LEN).iter().map(|v| *v as f32).collect();
+    y[7 * LEN] = f32::NAN;
+    y[21 * LEN + 3] = f32::INFINITY;
+    y[40 * LEN..41 * LEN].fill(0.0);
+    let stop = Stop { tolerance: 1e-5, max_iterations: 200 };
+    let together = solve(&branch, &pack(&y, LEN), n, &Picard, stop).unwrap();
+    let x = unpack(&together.x, LEN, n);
+    for (i, report) in together.reports.iter().enumerate() {
+        let alone = solve(&branch, &pack(&y[i * LEN..(i + 1) * LEN], LEN), 1, &Picard, stop).unwrap();
+        let same = unpack(&alone.x, LEN, 1).iter().zip(&x[i * LEN..]).all(|(a, b)| a.to_bits() == b.to_bits());
+        if i == 7 || i == 21 {
+            assert_eq!(report.outcome, Outcome::NonFinite, "sample {i}");
+        } else {
+            assert!(report.outcome.is_success(), "sample {i}: {report:?}");
+            assert!(same && alone.reports[0] == *report, "sample {i}, bit for bit");
+        }
+    }
+}
