@@ -64,7 +64,7 @@ impl std::error::Error for UsageError {}
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataDir {
     /// Folder of the data sets [default: the user's cache folder]
-    #[arg(long, env = "IRESNET_DATA", value_name = "DIR")]
+    #[arg(long, env = "IRESNET_DATA", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
 }
 
@@ -76,6 +76,17 @@ pub enum NormKind {
     Batch,
     /// Spectral norms held at most at --coeff: the inverse exists
     Spectral,
+}
+
+impl NormKind {
+    /// The normalisation, with its coefficient where it has one.
+    pub fn norm(self, coeff: f64) -> Norm {
+        match self {
+            NormKind::None => Norm::None,
+            NormKind::Batch => Norm::Batch,
+            NormKind::Spectral => Norm::Spectral { coeff },
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -122,11 +133,7 @@ impl TrainArgs {
     pub fn config(&self) -> Result<RunConfig> {
         let preset = self.preset_name();
         let mut config = RunConfig::preset_with(&preset, &self.set).map_err(|e| UsageError(e.to_string()))?;
-        config.model.norm = match self.norm {
-            NormKind::None => Norm::None,
-            NormKind::Batch => Norm::Batch,
-            NormKind::Spectral => Norm::Spectral { coeff: self.coeff },
-        };
+        config.model.norm = self.norm.norm(self.coeff);
         config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
         config.train.batch_size = self.batch.unwrap_or(config.train.batch_size);
         config.validate().map_err(|e| UsageError(e.to_string()))?;
@@ -231,9 +238,9 @@ pub struct ReproduceArgs {
     /// Only these parts, separated by commas: table1
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Folder for the report and the runs; what is done there already is kept
-    #[arg(long, value_name = "DIR", default_value = "runs/reproduce-digits")]
-    pub out: PathBuf,
+    /// Folder for the report and the runs; what is done there already is kept [default: runs/reproduce-<data>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -19,7 +19,17 @@ fn best(mut run: impl FnMut()) -> f64 {
 }
 
 fn main() {
-    let shapes = [(12, 3, 32), (48, 12, 16), (192, 48, 8), (4, 1, 28), (16, 4, 14), (64, 16, 7), (16, 32, 32), (64, 64, 16), (256, 128, 8)];
+    let shapes = [
+        (12, 3, 32),
+        (48, 12, 16),
+        (192, 48, 8),
+        (4, 1, 28),
+        (16, 4, 14),
+        (64, 16, 7),
+        (16, 32, 32),
+        (64, 64, 16),
+        (256, 128, 8),
+    ];
     println!("level {:?}", Level::current());
     for (channels, bottleneck, size) in shapes {
         let shape = BlockShape {

@@ -6,7 +6,9 @@
 
 use rayon::prelude::*;
 
-use crate::block::{with_workspace, BlockPlan, DropoutMask, Workspace, add_all, border, clear_border, each_row, masked, partitions};
+use crate::block::{
+    BlockPlan, DropoutMask, Workspace, add_all, border, clear_border, each_row, masked, partitions, with_workspace,
+};
 use crate::conv::{Plane, weight_gradient};
 use crate::level::leveled;
 use crate::simd::Simd;
@@ -162,7 +164,9 @@ impl BlockPlan {
                             cotangent: vectors(&cotangent[pack * from..(pack + 1) * from]),
                         };
                         let out = vectors_mut(out);
-                        with_workspace(|workspace| pull_back(self.level, &job, out, &mut partial, &mut sums, workspace));
+                        with_workspace(|workspace| {
+                            pull_back(self.level, &job, out, &mut partial, &mut sums, workspace)
+                        });
                     }
                     (partial, sums)
                 })
@@ -263,7 +267,14 @@ impl BlockPlan {
 
 /// `κ(scale z + shift)` times the dropout mask, into the bordered input of convolution `i`.
 #[inline(always)]
-fn fill<S: Simd>(plan: &BlockPlan, map: Option<&Map>, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
+fn fill<S: Simd>(
+    plan: &BlockPlan,
+    map: Option<&Map>,
+    z: &[V],
+    mask: Option<DropoutMask<'_>>,
+    plane: Plane,
+    out: &mut [V],
+) {
     each_row(plane, |c, row, at| {
         for x in 0..plane.width {
             let mut value = S::load(&z[at + x]);

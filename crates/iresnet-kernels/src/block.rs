@@ -160,7 +160,8 @@ impl BlockPlan {
         let places = shape.places();
         let of = |i: usize| (&weights[places[2 * i].clone()], &weights[places[2 * i + 1].clone()]);
         let channels = shape.channels();
-        let convs = [0, 1, 2].map(|i| PackedConv::new(of(i).0, of(i).1, channels[i].1, channels[i].0, shape.kernels[i]));
+        let convs =
+            [0, 1, 2].map(|i| PackedConv::new(of(i).0, of(i).1, channels[i].1, channels[i].0, shape.kernels[i]));
         let adjoints = (purpose == Purpose::Training)
             .then(|| [0, 1, 2].map(|i| PackedConv::adjoint(of(i).0, channels[i].1, channels[i].0, shape.kernels[i])));
         let affine = affine.map(|maps| maps.map(|map| (map.scale.to_vec(), map.shift.to_vec())));
@@ -324,7 +325,12 @@ struct Inner<'w> {
 }
 
 #[inline(always)]
-fn inner<'w, S: Simd>(plan: &BlockPlan, x: &[V], mask: Option<DropoutMask<'_>>, workspace: &'w mut Workspace) -> Inner<'w> {
+fn inner<'w, S: Simd>(
+    plan: &BlockPlan,
+    x: &[V],
+    mask: Option<DropoutMask<'_>>,
+    workspace: &'w mut Workspace,
+) -> Inner<'w> {
     let shape = &plan.shape;
     let (area, middle) = (shape.area(), shape.bottleneck * shape.area());
     let [input, z1, a1, z2, a2, extra] = &mut workspace.buffers;
@@ -367,7 +373,12 @@ pub(crate) fn clear_border(plane: Plane, buffer: &mut [V]) {
 }
 
 #[inline(always)]
-fn forward_in_place_inner<S: Simd>(plan: &BlockPlan, x: &mut [V], mask: Option<DropoutMask<'_>>, workspace: &mut Workspace) {
+fn forward_in_place_inner<S: Simd>(
+    plan: &BlockPlan,
+    x: &mut [V],
+    mask: Option<DropoutMask<'_>>,
+    workspace: &mut Workspace,
+) {
     let (area, width, step) = (plan.shape.area(), plan.shape.image.width, plan.shape.step);
     let inner = inner::<S>(plan, x, mask, workspace);
     plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| {

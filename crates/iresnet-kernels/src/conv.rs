@@ -72,7 +72,8 @@ impl PackedConv {
         for o in 0..out_channels {
             for i in 0..in_channels {
                 for tap in 0..taps {
-                    flipped[(i * out_channels + o) * taps + taps - 1 - tap] = weights[(o * in_channels + i) * taps + tap];
+                    flipped[(i * out_channels + o) * taps + taps - 1 - tap] =
+                        weights[(o * in_channels + i) * taps + tap];
                 }
             }
         }

@@ -71,7 +71,10 @@ pub fn unpack(packs: &[f32], shape: ImageShape, images: &mut [f32]) {
 /// # Panics
 /// If height or width is odd.
 pub fn pixel_unshuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
-    assert!(shape.height % 2 == 0 && shape.width % 2 == 0, "2x2 blocks need even sizes, not {shape:?}");
+    assert!(
+        shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2),
+        "2x2 blocks need even sizes, not {shape:?}"
+    );
     assert_eq!(packs.len(), out.len(), "values of both");
     let moves = out.par_chunks_mut(shape.pack_len()).zip(packs.par_chunks(shape.pack_len()));
     moves.for_each(|(out, pack)| {
@@ -85,7 +88,10 @@ pub fn pixel_unshuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
 /// # Panics
 /// If height or width is odd.
 pub fn pixel_shuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
-    assert!(shape.height % 2 == 0 && shape.width % 2 == 0, "2x2 blocks need even sizes, not {shape:?}");
+    assert!(
+        shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2),
+        "2x2 blocks need even sizes, not {shape:?}"
+    );
     assert_eq!(packs.len(), out.len(), "values of both");
     let moves = out.par_chunks_mut(shape.pack_len()).zip(packs.par_chunks(shape.pack_len()));
     moves.for_each(|(out, pack)| {

@@ -19,7 +19,16 @@ pub fn activate(kind: Activation, z: f64) -> f64 {
 }
 
 /// Convolution of one image `[in, h, w]` with `[out, in, k, k]` weights, stride 1, zero 'same' padding.
-pub fn convolve(x: &[f64], w: &[f64], b: &[f64], cin: usize, cout: usize, k: usize, h: usize, width: usize) -> Vec<f64> {
+pub fn convolve(
+    x: &[f64],
+    w: &[f64],
+    b: &[f64],
+    cin: usize,
+    cout: usize,
+    k: usize,
+    h: usize,
+    width: usize,
+) -> Vec<f64> {
     let half = (k / 2) as isize;
     let mut out = vec![0.0; cout * h * width];
     for o in 0..cout {

@@ -70,12 +70,8 @@ impl Certificate {
                     LayerBound { name: layer.name.clone(), norm }
                 })
                 .collect();
-            let gains: Vec<UpperBound> = effective
-                .affine
-                .iter()
-                .flatten()
-                .map(|map| UpperBound::diagonal(&map.scale))
-                .collect();
+            let gains: Vec<UpperBound> =
+                effective.affine.iter().flatten().map(|map| UpperBound::diagonal(&map.scale)).collect();
             // κ is 1-Lipschitz, each of the four.
             let step = UpperBound::of_theory(f64::from(block.shape.step));
             let lipschitz = layers.iter().map(|l| l.norm).chain(gains.iter().copied()).fold(step, UpperBound::times);
@@ -87,7 +83,8 @@ impl Certificate {
         Certificate {
             certified,
             lipschitz_forward: up(blocks.iter().map(|b| 1.0 + b.lipschitz.value()).product()),
-            lipschitz_inverse: certified.then(|| up(blocks.iter().map(|b| 1.0 / (1.0 - b.lipschitz.value())).product())),
+            lipschitz_inverse: certified
+                .then(|| up(blocks.iter().map(|b| 1.0 / (1.0 - b.lipschitz.value())).product())),
             reasons,
             weights_sha256: checksum(model),
             image: [layout.input.channels, layout.input.height, layout.input.width],

@@ -77,7 +77,8 @@ pub fn reconstruction<S: Solver<f32>>(
         let n = batch.labels.len();
         let latent = trunk.forward(&batch.images);
         let (reconstructed, report) = trunk.inverse(&latent, n, solver, stop, lipschitz)?;
-        errors.extend(batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)).map(|(x, y)| normed_l2(x, y)));
+        errors
+            .extend(batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)).map(|(x, y)| normed_l2(x, y)));
         iterations += report.images.iter().map(|image| image.iterations).sum::<usize>();
         tolerance_on = report.tolerance_on;
         images.extend(report.images.iter().map(|image| image.outcome));

@@ -14,7 +14,7 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     let config = args.config()?;
     terminal::set_threads(args.threads)?;
     let loaded = load(&args.data, &args.data_dir)?;
-    let record = loaded.record(&args.preset_name(), config, args.seed)?;
+    let record = loaded.record(&args.preset_name(), config, args.seed);
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     let stop = terminal::stop_flag()?;
     let mut progress = TrainingProgress::new(record.model.norm.label());

@@ -1,9 +1,10 @@
 //! Shuffled, augmented, normalised batches, made on a thread of their own.
 //!
 //! Order and augmentation are functions of seed, epoch and position, so that a run can go on in mid-epoch with the very
-//! batches that it would have seen.
+//! batches that it would have seen. A bounded channel holds a few batches ahead of their use.
 
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
@@ -31,10 +32,11 @@ pub struct Batch {
     pub indices: Vec<usize>,
 }
 
-/// Batches made ahead of their use.
+/// Batches made ahead of their use; dropped early, it lets its thread end.
 #[derive(Debug)]
 pub struct Loader {
     receiver: Receiver<Batch>,
+    worker: Option<JoinHandle<()>>,
 }
 
 /// Batches that may wait to be used.
@@ -42,6 +44,9 @@ const AHEAD: usize = 4;
 
 impl Loader {
     /// Batches of one epoch in random order from number `first_batch` on; the last one may be smaller.
+    ///
+    /// # Panics
+    /// A `batch_size` of 0, or a normalisation for another number of channels.
     pub fn train(
         data: &Dataset,
         normalization: &Normalization,
@@ -60,6 +65,9 @@ impl Loader {
     }
 
     /// All batches in the set's own order, unchanged.
+    ///
+    /// # Panics
+    /// A `batch_size` of 0, or a normalisation for another number of channels.
     pub fn evaluate(data: &Dataset, normalization: &Normalization, batch_size: usize) -> Self {
         Self::spawn(data, normalization, batch_size, (0..data.len()).collect(), 0, |_, image, _| image.to_vec())
     }
@@ -72,9 +80,12 @@ impl Loader {
         first_batch: usize,
         change: impl Fn(usize, &[u8], [usize; 3]) -> Vec<u8> + Send + 'static,
     ) -> Self {
+        assert!(batch_size > 0, "a batch of 0 images; at least 1 is needed");
+        let (wanted, given) = (data.shape[0], normalization.scale.len());
+        assert_eq!(wanted, given, "images have {wanted} channels, the normalisation is for {given}");
         let (sender, receiver) = sync_channel(AHEAD);
         let (data, normalization) = (data.clone(), normalization.clone());
-        std::thread::spawn(move || {
+        let worker = std::thread::spawn(move || {
             for indices in order.chunks(batch_size).skip(first_batch) {
                 let mut images = Vec::with_capacity(indices.len() * data.image_len());
                 for &index in indices {
@@ -87,7 +98,7 @@ impl Loader {
                 }
             }
         });
-        Loader { receiver }
+        Loader { receiver, worker: Some(worker) }
     }
 }
 
@@ -95,7 +106,13 @@ impl Iterator for Loader {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        self.receiver.recv().ok()
+        self.receiver.recv().ok().or_else(|| {
+            // The worker is gone: an epoch that ends by its panic must not look like one that ends.
+            if let Some(Err(panic)) = self.worker.take().map(JoinHandle::join) {
+                std::panic::resume_unwind(panic);
+            }
+            None
+        })
     }
 }
 
@@ -156,7 +173,37 @@ mod tests {
         assert_eq!(seen, (0..23).collect::<Vec<_>>());
         assert_eq!(batches(0, 3), all[3..]);
         assert_ne!(batches(1, 0)[0].indices, all[0].indices);
-        drop(Loader::evaluate(&set(1000), &Normalization::to_half(1, 255), 1));
+    }
+
+    #[test]
+    fn evaluation_keeps_the_order() {
+        let set = set(7);
+        let all: Vec<Batch> = Loader::evaluate(&set, &Normalization::to_half(1, 255), 3).collect();
+        assert_eq!(all.iter().map(|b| b.labels.len()).collect::<Vec<_>>(), [3, 3, 1]);
+        assert_eq!(all[2].indices, [6]);
+        assert_eq!(all[0].images[1], 1.0 / 255.0 - 0.5);
+    }
+
+    #[test]
+    fn a_dropped_loader_lets_its_thread_end() {
+        let mut loader = Loader::evaluate(&set(1000), &Normalization::to_half(1, 255), 1);
+        let worker = loader.worker.take().unwrap();
+        drop(loader);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "out of range")]
+    fn a_panic_of_the_worker_reaches_the_reader() {
+        let mut broken = set(4);
+        broken.pixels = Arc::new(vec![0; 12]);
+        Loader::evaluate(&broken, &Normalization::to_half(1, 255), 1).for_each(drop);
+    }
+
+    #[test]
+    #[should_panic(expected = "images have 1 channels, the normalisation is for 3")]
+    fn a_foreign_normalisation_is_refused() {
+        Loader::evaluate(&set(4), &Normalization::to_half(3, 255), 1);
     }
 
     #[test]

@@ -9,13 +9,18 @@ use flate2::read::GzDecoder;
 
 use super::{DataError, Dataset, Normalization, Split};
 
-const CLASSES: [&str; 10] =
-    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /// One label and 3 x 32 x 32 bytes.
 const RECORD: usize = 1 + 3 * 32 * 32;
+/// Images of one official batch file.
+const IMAGES: usize = 10_000;
 const FOLDER: &str = "cifar-10-batches-bin";
 
 pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
+    load_batches_of(IMAGES, dir)
+}
+
+fn load_batches_of(images: usize, dir: &Path) -> Result<Split, DataError> {
     let folder = dir.join(FOLDER);
     let archive = dir.join("cifar-10-binary.tar.gz");
     let names: Vec<String> = (1..=5).map(|i| format!("data_batch_{i}.bin")).chain(["test_batch.bin".into()]).collect();
@@ -29,7 +34,11 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
     } else {
         let file = std::fs::File::open(&archive).map_err(|e| DataError::io(&archive, e))?;
         let damaged = |e: std::io::Error| {
-            DataError::content(&archive, format!("not a whole .tar.gz file ({e})"), "fetch it again with `iresnet data fetch cifar10`")
+            DataError::content(
+                &archive,
+                format!("not a whole .tar.gz file ({e})"),
+                "fetch it again with `iresnet data fetch cifar10`",
+            )
         };
         for entry in tar::Archive::new(GzDecoder::new(file)).entries().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
@@ -46,9 +55,13 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for name in names {
             let (path, bytes) = files.get(name).ok_or_else(|| {
-                DataError::content(&archive, format!("{name} is not in it"), "the official binary version holds six batches")
+                DataError::content(
+                    &archive,
+                    format!("{name} is not in it"),
+                    "the official binary version holds six batches",
+                )
             })?;
-            parse(path, bytes, &mut pixels, &mut labels)?;
+            parse(path, bytes, images, &mut pixels, &mut labels)?;
         }
         Ok(Dataset { shape: [3, 32, 32], pixels: Arc::new(pixels), labels: Arc::new(labels) })
     };
@@ -62,12 +75,21 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
     })
 }
 
-fn parse(path: &Path, bytes: &[u8], pixels: &mut Vec<u8>, labels: &mut Vec<u32>) -> Result<(), DataError> {
-    if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
+fn parse(
+    path: &Path,
+    bytes: &[u8],
+    images: usize,
+    pixels: &mut Vec<u8>,
+    labels: &mut Vec<u32>,
+) -> Result<(), DataError> {
+    if bytes.len() != images * RECORD {
         return Err(DataError::content(
             path,
             format!("{} bytes", bytes.len()),
-            format!("a batch is a whole number of records of {RECORD} bytes; the file is truncated or damaged"),
+            format!(
+                "a batch is {images} records of {RECORD} bytes, {} in all; the file is truncated or damaged",
+                images * RECORD
+            ),
         ));
     }
     for (i, record) in bytes.chunks_exact(RECORD).enumerate() {
@@ -87,11 +109,15 @@ mod tests {
     #[test]
     fn short_files_and_wild_labels_are_refused() {
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        let mut message = |bytes: &[u8]| match parse(Path::new("b"), bytes, &mut pixels, &mut labels) {
+        let mut message = |bytes: &[u8]| match parse(Path::new("b"), bytes, 2, &mut pixels, &mut labels) {
             Ok(()) => String::new(),
             Err(error) => error.to_string(),
         };
-        assert!(message(&[0; RECORD - 1]).starts_with("b: 3072 bytes; a batch is a whole number of records of 3073 bytes"));
+        // Half a batch is whole records, and still short.
+        for len in [0, RECORD, 2 * RECORD - 1] {
+            let expected = format!("b: {len} bytes; a batch is 2 records of 3073 bytes, 6146 in all; ");
+            assert!(message(&vec![0; len]).starts_with(&expected));
+        }
         let mut two = vec![0; 2 * RECORD];
         two[RECORD] = 10;
         assert_eq!(message(&two), "b: label 10 at position 1; labels are 0 to 9");
@@ -106,7 +132,8 @@ mod tests {
         std::fs::create_dir_all(&folder).unwrap();
         for i in 0..6u8 {
             let name = if i < 5 { format!("data_batch_{}.bin", i + 1) } else { "test_batch.bin".into() };
-            let bytes: Vec<u8> = (0..RECORD).map(|at| if at == 0 { i } else { (at * 7 + usize::from(i)) as u8 }).collect();
+            let bytes: Vec<u8> =
+                (0..RECORD).map(|at| if at == 0 { i } else { (at * 7 + usize::from(i)) as u8 }).collect();
             std::fs::write(folder.join(name), bytes).unwrap();
         }
         let packed = dir.path().join("b");
@@ -115,9 +142,16 @@ mod tests {
         let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
         archive.append_dir_all(FOLDER, &folder).unwrap();
         archive.into_inner().unwrap().finish().unwrap();
-        let (one, other) = (load(&dir.path().join("a")).unwrap(), load(&packed).unwrap());
+        let (one, other) = (load_batches_of(1, &dir.path().join("a")).unwrap(), load_batches_of(1, &packed).unwrap());
         assert_eq!(one.train.pixels, other.train.pixels);
         assert_eq!(*one.train.labels, [0, 1, 2, 3, 4]);
         assert_eq!(one.test.labels, other.test.labels);
+
+        std::fs::remove_file(folder.join("data_batch_3.bin")).unwrap();
+        let message = load_batches_of(1, &dir.path().join("a")).unwrap_err().to_string();
+        assert!(message.starts_with("cannot read ") && message.contains("data_batch_3.bin"), "{message}");
+        std::fs::write(packed.join("cifar-10-binary.tar.gz"), b"not gzip").unwrap();
+        let message = load_batches_of(1, &packed).unwrap_err().to_string();
+        assert!(message.contains("cifar-10-binary.tar.gz: not a whole .tar.gz file"), "{message}");
     }
 }

@@ -1,7 +1,9 @@
 //! UCI Optical Recognition of Handwritten Digits (test part, 1,797 images of 8x8), built into the binary.
 //!
-//! The first 1,437 rows are the training set, the last 360 the test set; the rows come from many writers in random
-//! order. Values 0 to 16 are stored as bytes and scaled to [-0.5, 0.5].
+//! The first 1,437 rows are the training set, the last 360 the test set, which holds 33 to 37 images of every class.
+//! Neighbouring rows tend to be one writer's, so that most of the test set is by writers that training has not seen: the
+//! nearest neighbour in the training set errs on 4.4 % of it, and on 1.1 to 1.9 % of as many rows drawn at random.
+//! Values 0 to 16 are stored as bytes and scaled to [-0.5, 0.5].
 
 use std::io::Read;
 use std::sync::Arc;
@@ -41,9 +43,10 @@ mod tests {
         for part in [&split.train, &split.test] {
             assert_eq!(part.pixels.len(), 64 * part.len());
             assert_eq!(*part.pixels.iter().max().unwrap(), 16);
-            let mut seen = [0; 10];
+            let mut seen = [0usize; 10];
             part.labels.iter().for_each(|l| seen[*l as usize] += 1);
-            assert!(seen.iter().all(|n| n * 20 > part.len()), "{seen:?}");
+            // Balanced to a tenth.
+            assert!(seen.iter().all(|n| (n * 10).abs_diff(part.len()) * 10 <= part.len()), "{seen:?}");
         }
     }
 }

@@ -21,6 +21,10 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
                 format!("{} holds {} images, so there must be as many labels", images_path.display(), sizes[0]),
             ));
         }
+        if sizes.contains(&0) {
+            let found = format!("{} images of {}x{}", sizes[0], sizes[2], sizes[1]);
+            return Err(DataError::content(&images_path, found, "at least one image of one pixel is needed"));
+        }
         if let Some(at) = labels.iter().position(|l| *l > 9) {
             let found = format!("label {} at position {at}", labels[at]);
             return Err(DataError::content(&labels_path, found, "labels are 0 to 9"));
@@ -31,10 +35,16 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
             labels: Arc::new(labels.iter().map(|l| u32::from(*l)).collect()),
         })
     };
+    let (train, test) = (part("train")?, part("t10k")?);
+    if train.shape != test.shape {
+        let show = |[_, height, width]: [usize; 3]| format!("images of {width}x{height}");
+        let expected = format!("the training set has {}", show(train.shape));
+        return Err(DataError::content(dir, format!("a test set with {}", show(test.shape)), expected));
+    }
     Ok(Split {
         name: "mnist".into(),
-        train: part("train")?,
-        test: part("t10k")?,
+        train,
+        test,
         classes: (0..10).map(|d| d.to_string()).collect(),
         normalization: Normalization::to_half(1, 255),
     })
@@ -51,7 +61,11 @@ fn read(dir: &Path, name: &str) -> Result<(PathBuf, Vec<u8>), DataError> {
     let file = std::fs::File::open(&packed).map_err(|e| DataError::io(&packed, e))?;
     let mut bytes = Vec::new();
     GzDecoder::new(file).read_to_end(&mut bytes).map_err(|e| {
-        DataError::content(&packed, format!("not a whole gzip file ({e})"), "fetch it again with `iresnet data fetch mnist`")
+        DataError::content(
+            &packed,
+            format!("not a whole gzip file ({e})"),
+            "fetch it again with `iresnet data fetch mnist`",
+        )
     })?;
     Ok((packed, bytes))
 }
@@ -71,11 +85,23 @@ fn parse<'a>(path: &Path, bytes: &'a [u8], dimensions: usize) -> Result<(Vec<usi
     let sizes: Option<Vec<usize>> = (0..dimensions).map(|i| number(4 + 4 * i).map(|n| n as usize)).collect();
     let expected = sizes.as_ref().and_then(|s| s.iter().try_fold(1usize, |a, b| a.checked_mul(*b)));
     match (sizes, expected) {
-        (Some(sizes), Some(expected)) if bytes.len() == header + expected => Ok((sizes, &bytes[header..])),
-        (_, expected) => Err(DataError::content(
+        (Some(sizes), Some(expected)) if bytes.len() - header == expected => Ok((sizes, &bytes[header..])),
+        (Some(sizes), expected) => Err(DataError::content(
             path,
-            format!("{} bytes behind its header", bytes.len().saturating_sub(header)),
-            format!("the header announces {}; the file is truncated or damaged", expected.unwrap_or(0)),
+            format!("{} bytes behind its header", bytes.len() - header),
+            match expected {
+                Some(expected) => {
+                    format!("the header announces {expected}; the file is truncated or damaged")
+                }
+                None => {
+                    format!("the header announces the absurd sizes {sizes:?}; the file is damaged")
+                }
+            },
+        )),
+        (None, _) => Err(DataError::content(
+            path,
+            format!("{} bytes", bytes.len()),
+            format!("its header alone has {header}; the file is truncated"),
         )),
     }
 }
@@ -92,11 +118,30 @@ mod tests {
     fn truncated_and_foreign_files_are_refused() {
         let mut file = vec![0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2];
         file.extend([7; 7]);
-        assert_eq!(message(&file, 3), "f: 7 bytes behind its header; the header announces 8; the file is truncated or damaged");
+        assert_eq!(
+            message(&file, 3),
+            "f: 7 bytes behind its header; the header announces 8; the file is truncated or damaged"
+        );
         file.push(7);
         assert_eq!(parse(Path::new("f"), &file, 3).unwrap().0, [2, 2, 2]);
         assert_eq!(message(&file, 1), "f: magic number 0x00000803; an IDX file of this kind begins with 0x00000801");
+        assert_eq!(message(&file[..10], 3), "f: 10 bytes; its header alone has 16; the file is truncated");
+        assert_eq!(
+            message(&file[..16], 3),
+            "f: 0 bytes behind its header; the header announces 8; the file is truncated or damaged"
+        );
+        // 4294967295 x 641 x 6700417 is 2^64 - 1, and a larger factor overflows: neither may wrap around.
+        let mut vast = vec![0, 0, 8, 3, 255, 255, 255, 255, 0, 0, 2, 129, 0, 102, 61, 129];
+        assert!(message(&vast, 3).contains("announces 18446744073709551615"));
+        vast[8] = 255;
+        assert!(message(&vast, 3).contains("absurd sizes [4294967295, "));
         assert!(message(&[1, 2], 1).starts_with("f: shorter than a magic number"));
+    }
+
+    /// What loading says when the training set has no labels either.
+    fn write_labels_only(dir: &Path) -> String {
+        std::fs::write(dir.join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 0]).unwrap();
+        load(dir).unwrap_err().to_string()
     }
 
     #[test]
@@ -116,6 +161,18 @@ mod tests {
         assert_eq!(*write(&[3, 9]).unwrap().test.labels, [3, 9]);
         assert!(write(&[3, 10]).unwrap_err().to_string().ends_with("label 10 at position 1; labels are 0 to 9"));
         assert!(write(&[3]).unwrap_err().to_string().contains("1 labels; "));
+        std::fs::write(dir.path().join("train-images-idx3-ubyte"), [0, 0, 8, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1])
+            .unwrap();
+        assert!(write_labels_only(dir.path()).ends_with("0 images of 1x1; at least one image of one pixel is needed"));
+        std::fs::write(
+            dir.path().join("train-images-idx3-ubyte"),
+            [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 5, 6],
+        )
+        .unwrap();
+        std::fs::write(dir.path().join("train-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 1, 3]).unwrap();
+        std::fs::write(dir.path().join("t10k-labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 2, 3, 4]).unwrap();
+        let message = load(dir.path()).unwrap_err().to_string();
+        assert!(message.ends_with("a test set with images of 1x1; the training set has images of 2x1"), "{message}");
     }
 
     #[test]

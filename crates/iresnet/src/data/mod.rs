@@ -2,10 +2,26 @@
 //!
 //! | `--data` | images | split | source |
 //! | --- | --- | --- | --- |
-//! | `digits` | 1 x 8 x 8, 10 classes | rows 0..1437 train, 1437..1797 test | embedded (UCI, CC BY 4.0) |
+//! | `digits` | 1 x 8 x 8, 10 classes | first 1,437 rows train, last 360 test | embedded (UCI, CC BY 4.0) |
 //! | `mnist` | 1 x 28 x 28, 10 classes | official | IDX files, raw or `.gz` |
 //! | `cifar10` | 3 x 32 x 32, 10 classes | official | binary version, unpacked or `.tar.gz` |
 //! | a folder | any one size, grey or RGB | its `train/` and `test/` | `train/<class>/*.png` or `.jpg` |
+//!
+//! Pixels stay bytes until a batch is made; [`Normalization`] says how bytes become the network's input, and is saved
+//! with a run. Grey images are scaled to `[-0.5, 0.5]`; RGB images are first standardised per channel with the training
+//! set's mean and deviation. MNIST and CIFAR-10 are looked for in `DIR/<name>` and in `DIR` itself, and downloaded if
+//! they are in neither.
+//!
+//! ```
+//! use iresnet::data::{self, Augmentation, Loader};
+//!
+//! let split = data::load("digits", &data::default_dir(), &())?;
+//! let augmentation = Augmentation { shift: 1, flip: false };
+//! let (seed, epoch, first_batch) = (0, 0, 0);
+//! let mut batches = Loader::train(&split.train, &split.normalization, augmentation, 128, seed, epoch, first_batch);
+//! assert_eq!(batches.next().unwrap().images.len(), 128 * split.train.image_len());
+//! # Ok::<(), data::DataError>(())
+//! ```
 
 mod batches;
 mod cifar;
@@ -26,9 +42,17 @@ pub use normalization::Normalization;
 /// Why data could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The system refused.
+    /// The system refused to read.
     #[error("cannot read {path}: {source}")]
     Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The system refused to write.
+    #[error("cannot write {path}: {source}")]
+    Write {
         /// File or folder.
         path: PathBuf,
         /// What the system said.
@@ -55,6 +79,10 @@ pub enum DataError {
 impl DataError {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         DataError::Io { path: path.into(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
+        DataError::Write { path: path.into(), source }
     }
 
     pub(crate) fn content(path: &Path, found: impl Into<String>, expected: impl Into<String>) -> Self {
@@ -108,7 +136,7 @@ impl Dataset {
 /// A training set, a test set and what belongs to both.
 #[derive(Clone, Debug)]
 pub struct Split {
-    /// `digits`, `mnist`, `cifar10`, or the folder's name.
+    /// `digits`, `mnist`, `cifar10`, or the folder's name followed by `(image folder)`.
     pub name: String,
     /// For training.
     pub train: Dataset,
@@ -142,5 +170,31 @@ pub fn load(data: &str, dir: &Path, progress: &dyn Progress) -> Result<Split, Da
 /// The user's cache folder for data sets: `$XDG_CACHE_HOME/iresnet` or `~/.cache/iresnet`.
 pub fn default_dir() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).unwrap_or_default().join("iresnet")
+    std::env::var_os("XDG_CACHE_HOME")
+        .filter(|d| !d.is_empty())
+        .map(PathBuf::from)
+        .or_else(home)
+        .unwrap_or_default()
+        .join("iresnet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_folders_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load("digits", dir.path(), &()).unwrap().name, "digits");
+        let message = load("svhn", dir.path(), &()).unwrap_err().to_string();
+        assert!(message.starts_with("--data svhn is neither digits, mnist, cifar10 nor a folder"), "{message}");
+    }
+
+    #[test]
+    fn the_first_images_are_a_prefix() {
+        let test = digits::load().test;
+        let first = test.first(7);
+        assert_eq!((first.len(), first.image(6)), (7, test.image(6)));
+        assert_eq!(test.first(1000).len(), 360);
+    }
 }

@@ -97,8 +97,8 @@ impl Composed<'_> {
     /// `W~ * x + b`; the gradient flows through `sigma = <W, P>`, P the correlation of the constant u and v.
     fn conv(&self, conv: &Conv, x: Tensor<4>, power: Option<(f64, &PowerState)>) -> Tensor<4> {
         let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
-        let mut weight = self.parameters.clone().slice([conv.weight.clone()]).reshape(shape);
-        let bias = self.parameters.clone().slice([conv.bias.clone()]);
+        let mut weight = self.parameters.clone().narrow(0, conv.weight.start, conv.weight.len()).reshape(shape);
+        let bias = self.parameters.clone().narrow(0, conv.bias.start, conv.bias.len());
         if let Some((coeff, power)) = power
             && spectral_factor(coeff, power.sigma) < 1.0
         {
@@ -137,8 +137,8 @@ impl Composed<'_> {
                 (mean, var)
             }
         };
-        let scale = row(self.parameters.clone().slice([norm.scale.clone()]));
-        let shift = row(self.parameters.clone().slice([norm.shift.clone()]));
+        let scale = row(self.parameters.clone().narrow(0, norm.scale.start, norm.scale.len()));
+        let shift = row(self.parameters.clone().narrow(0, norm.shift.start, norm.shift.len()));
         (x - mean) / (var + BATCHNORM_EPS).sqrt() * scale + shift
     }
 

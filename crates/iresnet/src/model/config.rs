@@ -168,7 +168,11 @@ impl ModelConfig {
     /// Names the first key whose value cannot be used, and what could.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.blocks.is_empty() || self.blocks.contains(&0) {
-            return Err(reject("model.blocks", format!("{:?}", self.blocks), "give at least one block to each of one or more stages"));
+            return Err(reject(
+                "model.blocks",
+                format!("{:?}", self.blocks),
+                "give at least one block to each of one or more stages",
+            ));
         }
         if self.padding == Padding::Factor(0) {
             return Err(reject("model.padding.factor", 0, "a factor of at least 1"));

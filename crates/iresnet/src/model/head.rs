@@ -22,7 +22,7 @@ impl Head {
     pub(crate) fn new(parameters: Tensor<1>, layout: &Layout, activation: Activation) -> Self {
         let (channels, classes) = (layout.latent.channels, layout.input.classes);
         let weights = 2 * channels + classes * channels;
-        let cut = |from: usize, to: usize| parameters.clone().slice([from..to]);
+        let cut = |from: usize, to: usize| parameters.clone().narrow(0, from, to - from);
         Head {
             scale: cut(0, channels).reshape([1, channels, 1, 1]),
             shift: cut(channels, 2 * channels).reshape([1, channels, 1, 1]),

@@ -7,8 +7,8 @@ use burn::Tensor;
 use iresnet_kernels::{BlockPlan, ImageShape, Workspace};
 use serde::Serialize;
 
-use super::trunk::{FixedTrunk, leave, upsample};
 use super::IResNet;
+use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
 use crate::solve::{Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, solve};
 

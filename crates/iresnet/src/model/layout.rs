@@ -102,11 +102,8 @@ impl Layout {
                 expected: "at least one channel, pixel and class".into(),
             });
         }
-        let padded = ImageShape {
-            channels: config.padded_channels(input.channels),
-            height: input.height,
-            width: input.width,
-        };
+        let padded =
+            ImageShape { channels: config.padded_channels(input.channels), height: input.height, width: input.width };
         let mut cursor = Cursor::default();
         let mut image = padded;
         let mut stages = Vec::new();
@@ -126,7 +123,14 @@ impl Layout {
             let blocks = (0..num_blocks).map(|b| cursor.block(config, image, bottleneck, s, b)).collect();
             stages.push(Stage { image, bottleneck, blocks });
         }
-        Ok(Layout { input, padded, stages, trunk_len: cursor.parameters, statistics_len: cursor.statistics, latent: image })
+        Ok(Layout {
+            input,
+            padded,
+            stages,
+            trunk_len: cursor.parameters,
+            statistics_len: cursor.statistics,
+            latent: image,
+        })
     }
 
     /// All blocks, in the order of the forward pass.

@@ -150,7 +150,8 @@ impl IResNet {
             let weight = &self.trunk[conv.weight.clone()];
             let mut correlation = vec![0.0; weight.len()];
             iresnet_kernels::outer_correlation(&power.u, &power.v, &norms::conv_shape(conv), &mut correlation);
-            power.sigma = weight.iter().zip(&correlation).map(|(w, p)| f64::from(*w) * f64::from(*p)).sum::<f64>() as f32;
+            power.sigma =
+                weight.iter().zip(&correlation).map(|(w, p)| f64::from(*w) * f64::from(*p)).sum::<f64>() as f32;
         }
     }
 
@@ -193,15 +194,24 @@ impl IResNet {
 
     /// Logits `[n, classes]` of latents `[n, C, H, W]`, in evaluation mode.
     pub fn classify(&self, latent: Tensor<4>) -> Tensor<2> {
-        let head = Head::new(Tensor::from_floats(self.head.as_slice(), &latent.device()), &self.layout, self.config.activation);
+        let head = Head::new(
+            Tensor::from_floats(self.head.as_slice(), &latent.device()),
+            &self.layout,
+            self.config.activation,
+        );
         let from = self.layout.statistics_len;
         head.evaluate(latent, &self.state.running_mean[from..], &self.state.running_var[from..])
     }
 
-    /// Latent values as a tensor.
-    pub(crate) fn latent_tensor(&self, values: Vec<f32>, samples: usize, device: &Device) -> Tensor<4> {
+    /// `samples` latents as a tensor `[n, C, H, W]`.
+    pub fn latent_tensor(&self, values: Vec<f32>, samples: usize, device: &Device) -> Tensor<4> {
         let shape = self.layout.latent;
-        Tensor::<1>::from_floats(values.as_slice(), device).reshape([samples, shape.channels, shape.height, shape.width])
+        Tensor::<1>::from_floats(values.as_slice(), device).reshape([
+            samples,
+            shape.channels,
+            shape.height,
+            shape.width,
+        ])
     }
 
     fn training_pass(&self, dropout: Option<Dropout>) -> TrainingPass {
@@ -242,8 +252,12 @@ impl IResNet {
         } else {
             let len = self.layout.statistics_len;
             let mut statistics = BatchStatistics { mean: vec![0.0; len], var: vec![0.0; len] };
-            let images = Tensor::<1>::from_floats(images.as_slice(), &device)
-                .reshape([n, input.channels, input.height, input.width]);
+            let images = Tensor::<1>::from_floats(images.as_slice(), &device).reshape([
+                n,
+                input.channels,
+                input.height,
+                input.width,
+            ]);
             let composed = Composed { pass: &pass, activation: self.config.activation, parameters: trunk.clone() };
             (composed.forward(images, Mode::Train(&mut statistics)), statistics)
         };

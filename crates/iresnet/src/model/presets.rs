@@ -20,11 +20,7 @@ presets!("digits", "small-mnist", "small-cifar10", "paper-mnist", "paper-cifar10
 pub(crate) fn text(name: &str) -> Result<&'static str, ConfigError> {
     PRESETS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).ok_or_else(|| {
         let known: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-        ConfigError::Value {
-            key: "preset",
-            value: name.into(),
-            expected: format!("one of {}", known.join(", ")),
-        }
+        ConfigError::Value { key: "preset", value: name.into(), expected: format!("one of {}", known.join(", ")) }
     })
 }
 

@@ -74,13 +74,20 @@ impl fmt::Display for Summary {
         writeln!(f, "{:<12} {:>16}", "padding", size(padded))?;
         for (i, stage) in self.stages.iter().enumerate() {
             let (name, image) = (format!("stage {}", i + 1), size(stage.image));
-            writeln!(f, "{name:<12} {image:>16} {:>8} {:>11} {:>12}", stage.blocks, stage.bottleneck, stage.parameters)?;
+            writeln!(
+                f,
+                "{name:<12} {image:>16} {:>8} {:>11} {:>12}",
+                stage.blocks, stage.bottleneck, stage.parameters
+            )?;
         }
         writeln!(f, "{:<12} {:>16} {:>8} {:>11} {:>12}", "head", "", "", "", self.head_parameters)?;
         writeln!(f, "{:<12} {:>16} {:>8} {:>11} {:>12}", "all", "", "", "", self.parameters)?;
         match (self.block_lipschitz, self.block_lipschitz_training) {
             (Some(l), Some(training)) => {
-                write!(f, "Lip(h g) of a block: at most {l:.4} by its coefficient, {training:.4} with dropout in training")
+                write!(
+                    f,
+                    "Lip(h g) of a block: at most {l:.4} by its coefficient, {training:.4} with dropout in training"
+                )
             }
             _ => write!(f, "Lip(h g) of a block: not limited by this normalisation"),
         }

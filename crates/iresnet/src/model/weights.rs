@@ -77,19 +77,18 @@ pub enum WeightsError {
     },
 }
 
-
 /// Where a tensor's values belong.
 pub(crate) enum Place<'a> {
     Values(&'a mut [f32]),
     BatchCount(&'a mut u64),
 }
 
+/// Gets the name, the shape and the place of a tensor.
+type Visit<'a> = dyn FnMut(&str, &[usize], Place<'_>) -> Result<(), WeightsError> + 'a;
+
 impl IResNet {
     /// Every tensor of the network by its `state_dict` name; `visit` gets name, shape and place.
-    pub(crate) fn visit_mut(
-        &mut self,
-        visit: &mut dyn FnMut(&str, &[usize], Place<'_>) -> Result<(), WeightsError>,
-    ) -> Result<(), WeightsError> {
+    pub(crate) fn visit_mut(&mut self, visit: &mut Visit<'_>) -> Result<(), WeightsError> {
         let layout = self.layout.clone();
         let mut power = self.state.power.iter_mut();
         for block in layout.blocks() {

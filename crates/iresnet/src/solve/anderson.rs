@@ -115,9 +115,7 @@ impl<T: Scalar> Solver<T> for Anderson {
 /// Least squares by the normal equations in float64, slightly regularised; nothing where they are singular.
 fn mixing<T: Scalar>(differences: &[(Vec<T>, Vec<T>)], f: &[T], lane: usize) -> Vec<f64> {
     let m = differences.len();
-    let dot = |a: &[T], b: &[T]| -> f64 {
-        (lane..a.len()).step_by(LANES).map(|i| a[i].to_f64() * b[i].to_f64()).sum()
-    };
+    let dot = |a: &[T], b: &[T]| -> f64 { (lane..a.len()).step_by(LANES).map(|i| a[i].to_f64() * b[i].to_f64()).sum() };
     let mut matrix = vec![vec![0.0; m + 1]; m];
     for i in 0..m {
         for j in 0..m {
@@ -129,7 +127,7 @@ fn mixing<T: Scalar>(differences: &[(Vec<T>, Vec<T>)], f: &[T], lane: usize) -> 
     // Elimination with pivots on the diagonal: the matrix is symmetric positive semidefinite.
     for k in 0..m {
         let pivot = matrix[k][k];
-        if !(pivot > 1e-300) {
+        if pivot.is_nan() || pivot <= 1e-300 {
             return Vec::new();
         }
         for i in k + 1..m {

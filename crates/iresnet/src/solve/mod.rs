@@ -91,6 +91,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
+    /// Zero asks for all that the number format gives; a negative one makes every iteration, whatever comes of it.
     pub tolerance: f64,
     /// Most iterations a sample.
     pub max_iterations: usize,
@@ -211,6 +212,8 @@ struct Lane {
     iterations: usize,
     /// `||y||`
     size: f64,
+    /// Sum of the residuals: `||y|| + travelled` is at least `||x||`.
+    travelled: f64,
     previous: f64,
     first: f64,
     growing: usize,
@@ -257,7 +260,16 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
                     }
                     self.solver.reset(&mut state, l);
                     let size = squares.sqrt();
-                    *lane = Some(Lane { sample, iterations: 0, size, previous: f64::NAN, first: f64::NAN, growing: 0, contraction: None });
+                    *lane = Some(Lane {
+                        sample,
+                        iterations: 0,
+                        size,
+                        travelled: 0.0,
+                        previous: f64::NAN,
+                        first: f64::NAN,
+                        growing: 0,
+                        contraction: None,
+                    });
                 }
             }
             if lanes.iter().all(Option::is_none) {
@@ -283,12 +295,13 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
 
     /// Lengths below this are round-off: a few units in the last place of the values that are subtracted.
     fn round_off(lane: &Lane) -> f64 {
-        4.0 * T::EPSILON * lane.size
+        4.0 * T::EPSILON * (lane.size + lane.travelled)
     }
 
     /// Books one step; `Some` ends the sample.
     fn judge(&self, lane: &mut Lane, residual: f64) -> Result<Option<Outcome>, Contradiction> {
         lane.iterations += 1;
+        lane.travelled += residual;
         let (previous, round_off) = (lane.previous, Self::round_off(lane));
         lane.previous = residual;
         if !residual.is_finite() || !lane.size.is_finite() {
@@ -315,23 +328,26 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
             _ => 1.0,
         };
         // An exact fixed point cannot be improved, whatever the tolerance.
-        if residual * gain <= self.stop.tolerance * lane.size || residual == 0.0 {
+        let may_stop = self.stop.tolerance >= 0.0;
+        if may_stop && (residual * gain <= self.stop.tolerance * lane.size || residual == 0.0) {
             return Ok(Some(Outcome::Converged));
         }
-        if residual <= round_off && residual > 0.9 * previous {
+        if may_stop && residual <= round_off && residual > 0.9 * previous {
             return Ok(Some(Outcome::RoundOffFloor));
         }
         lane.growing = if residual > previous && residual > round_off { lane.growing + 1 } else { 0 };
-        if lane.growing >= GROWING || residual > EXPLODED * lane.first {
+        if may_stop && lane.growing >= GROWING || residual > EXPLODED * lane.first {
             return Ok(Some(Outcome::NotContractive));
         }
         Ok((lane.iterations >= self.stop.max_iterations).then_some(Outcome::OutOfIterations))
     }
 
     fn report(&self, lane: &Lane, residual: f64, outcome: Outcome) -> SampleReport {
-        let error_bar = self.branch.lipschitz().filter(|l| *l < 1.0 && residual.is_finite()).map(|lipschitz| {
-            (lipschitz * residual + Self::round_off(lane)) / (1.0 - lipschitz)
-        });
+        let error_bar = self
+            .branch
+            .lipschitz()
+            .filter(|l| *l < 1.0 && residual.is_finite())
+            .map(|lipschitz| (lipschitz * residual + Self::round_off(lane)) / (1.0 - lipschitz));
         SampleReport {
             outcome,
             iterations: lane.iterations,

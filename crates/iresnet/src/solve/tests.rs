@@ -118,7 +118,8 @@ impl Branch<f64> for Linear {
 fn failures_are_typed_and_false_claims_are_refuted() {
     let y = pack(&[1.0; LEN], LEN);
     let stop = Stop { tolerance: 1e-6, max_iterations: 50 };
-    let outcome = |factor: f64| solve(&Linear { factor, claimed: None }, &y, 1, &Picard, stop).unwrap().reports[0].outcome;
+    let outcome =
+        |factor: f64| solve(&Linear { factor, claimed: None }, &y, 1, &Picard, stop).unwrap().reports[0].outcome;
     assert_eq!(outcome(1.5), Outcome::NotContractive);
     assert_eq!(outcome(1.0), Outcome::OutOfIterations);
     assert_eq!(outcome(f64::NAN), Outcome::NonFinite);

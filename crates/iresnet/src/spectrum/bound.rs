@@ -9,9 +9,11 @@
 //! certify(estimate());
 //! ```
 
+use faer::Mat;
+use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
-use super::{ConvLayer, largest};
+use super::{ConvLayer, ZeroPadded, gram, largest};
 
 /// A number that the true value does not exceed.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -30,6 +32,9 @@ pub struct Interval {
     pub upper: UpperBound,
 }
 
+/// Side of the largest Gram matrix that is worth forming: below it the operator's own norm is found to 1e-4.
+const DENSE_SIDE: usize = 1024;
+
 /// How far a computed largest singular value can be from the true one, relative to it: LAPACK's analysis gives
 /// `p(m, n) eps` with a modest polynomial; 8 (m + n) is far outside of what is ever seen.
 fn svd_slack(rows: usize, columns: usize) -> f64 {
@@ -45,6 +50,30 @@ impl UpperBound {
     /// From the computed norm of an explicit matrix.
     pub(super) fn of_dense(norm: f64, rows: usize, columns: usize) -> Self {
         UpperBound((norm * (1.0 + svd_slack(rows, columns))).next_up())
+    }
+
+    /// Of a zero-padded convolution whose smaller side is at most [`DENSE_SIDE`]: Gram iteration on the operator itself.
+    pub(super) fn gram(layer: &ConvLayer<'_>) -> Self {
+        let operator = ZeroPadded::new(layer);
+        let area = layer.height * layer.width;
+        let (rows, columns) = (layer.out_channels * area, layer.in_channels * area);
+        let side = rows.min(columns);
+        let unit = |i: usize| -> Vec<f64> {
+            let mut e = vec![0.0; side];
+            e[i] = 1.0;
+            e
+        };
+        // Column i of W W^T or W^T W.
+        let column = |i: usize| match rows <= columns {
+            true => operator.apply(&operator.apply_transposed(&unit(i))),
+            false => operator.apply_transposed(&operator.apply(&unit(i))),
+        };
+        let images: Vec<Vec<f64>> = (0..side).into_par_iter().map(column).collect();
+        let matrix = Mat::from_fn(side, side, |r, c| images[c][r]);
+        let terms = layer.kernel * layer.kernel * layer.in_channels.max(layer.out_channels);
+        // Each weight acts on at most every pixel.
+        let frobenius = layer.frobenius() * (area as f64).sqrt();
+        UpperBound(gram::norm_bound(matrix, terms, frobenius))
     }
 
     /// Of a zero-padded convolution: the circular norm at `n + floor(k/2)` per axis, where nothing wraps around into
@@ -108,6 +137,9 @@ impl ConvLayer<'_> {
     pub fn norm_from_above(&self) -> UpperBound {
         match self.kernel {
             1 => UpperBound::of_dense(largest(&self.circular(1, 1)), self.out_channels, self.in_channels),
+            _ if self.out_channels.min(self.in_channels) * self.height * self.width <= DENSE_SIDE => {
+                UpperBound::gram(self)
+            }
             _ => UpperBound::zero_padded(self),
         }
     }

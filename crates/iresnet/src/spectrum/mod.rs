@@ -7,6 +7,7 @@
 //! every larger torus. From below, the power method on the zero-padded operator itself gives the other end.
 
 mod bound;
+mod gram;
 mod operator;
 
 use std::f64::consts::TAU;
@@ -86,8 +87,7 @@ impl ConvLayer<'_> {
 
     /// All singular values with circular padding at the layer's own size, largest first.
     pub fn circular_spectrum(&self) -> Vec<f64> {
-        let mut values =
-            if self.kernel == 1 { self.circular(1, 1) } else { self.circular(self.height, self.width) };
+        let mut values = if self.kernel == 1 { self.circular(1, 1) } else { self.circular(self.height, self.width) };
         values.sort_by(|a, b| b.total_cmp(a));
         values
     }

@@ -52,6 +52,8 @@ proptest! {
         let layer = ConvLayer { name: "k".into(), weight: &weight, out_channels: cout, in_channels: cin, kernel, height, width };
         let truth = dense_norm(&layer);
         let norm = layer.norm();
+        let torus = UpperBound::zero_padded(&layer).value();
+        prop_assert!(truth <= torus * (1.0 + 1e-12), "{torus} {truth}");
         // The dense norm itself is rounded.
         prop_assert!(norm.lower.value() <= truth * (1.0 + 1e-12) + 1e-300, "{norm:?} {truth}");
         prop_assert!(truth <= norm.upper.value() * (1.0 + 1e-12), "{norm:?} {truth}");

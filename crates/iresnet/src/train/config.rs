@@ -117,7 +117,8 @@ impl RunConfig {
             section.insert(key.into(), value);
         }
         let config: RunConfig = table.try_into().map_err(|e| {
-            let source = if overrides.is_empty() { format!("preset {name}") } else { format!("--set {}", overrides.join(" ")) };
+            let source =
+                if overrides.is_empty() { format!("preset {name}") } else { format!("--set {}", overrides.join(" ")) };
             parse_error(&source, e)
         })?;
         config.validate()?;

@@ -26,8 +26,10 @@ impl Sgd {
     pub fn step(&mut self, model: &mut IResNet, gradients: &Gradients, config: &TrainConfig, learning_rate: f64) {
         let (mu, lambda, rate) = (config.momentum as f32, config.weight_decay as f32, learning_rate as f32);
         let gradients = [&gradients.trunk, &gradients.head];
-        for ((weights, gradient), momentum) in model.parameters_mut().into_iter().zip(gradients).zip(&mut self.momentum) {
-            let chunks = weights.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(momentum.par_chunks_mut(CHUNK));
+        for ((weights, gradient), momentum) in model.parameters_mut().into_iter().zip(gradients).zip(&mut self.momentum)
+        {
+            let chunks =
+                weights.par_chunks_mut(CHUNK).zip(gradient.par_chunks(CHUNK)).zip(momentum.par_chunks_mut(CHUNK));
             chunks.for_each(|((weights, gradient), momentum)| {
                 for ((w, g), m) in weights.iter_mut().zip(gradient).zip(momentum) {
                     *m = mu * *m + (g + lambda * *w);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConfigError, IResNet, WeightsError};
+use crate::model::{ConfigError, IResNet, Layout, WeightsError};
 
 use super::config::RunRecord;
 use super::optimizer::Sgd;
@@ -155,6 +155,8 @@ impl RunDir {
     /// A folder that cannot be written, a run that is there already without `resume`, or one that differs in more than its number of
     /// epochs.
     pub fn create(path: &Path, record: &RunRecord, resume: bool) -> Result<Self, RunError> {
+        // A network that cannot be built makes no folder.
+        Layout::new(&record.model, record.input)?;
         let dir = RunDir { path: path.into() };
         let config = path.join(CONFIG);
         if config.exists() {
@@ -280,8 +282,7 @@ impl RunDir {
 
     /// Writes the metrics of all epochs so far, a line each.
     pub(crate) fn save_metrics(&self, epochs: &[EpochRecord]) -> Result<(), RunError> {
-        let lines: String =
-            epochs.iter().map(|e| serde_json::to_string(e).expect("a record is JSON") + "\n").collect();
+        let lines: String = epochs.iter().map(|e| serde_json::to_string(e).expect("a record is JSON") + "\n").collect();
         write_atomically(&self.path.join(METRICS), lines.as_bytes())
     }
 }
@@ -301,6 +302,7 @@ fn progress_of(bytes: &[u8], path: &Path) -> Result<Progress, RunError> {
     let format = |message: String| WeightsError::Format { path: path.into(), message };
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
     SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
-    let text = metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS)).ok_or_else(|| format("no progress in it".into()))?;
+    let text =
+        metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS)).ok_or_else(|| format("no progress in it".into()))?;
     serde_json::from_str(text).map_err(|e| format(e.to_string()).into())
 }

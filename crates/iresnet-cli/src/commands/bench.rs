@@ -1,0 +1,157 @@
+//! `iresnet bench`
+
+use std::time::Instant;
+
+use anyhow::Result;
+use iresnet::Device;
+use iresnet::model::{Dropout, DropoutKey};
+use iresnet::solve::{Picard, Stop};
+use iresnet::spectrum::Spectrum;
+use iresnet::train::{RunConfig, Sgd};
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::{BenchArgs, BenchKind, UsageError};
+use crate::terminal::set_threads;
+
+use super::summary::usual_input;
+
+/// What `--json` prints; seconds a call.
+#[derive(Serialize)]
+struct Timing {
+    kind: String,
+    preset: String,
+    batch: usize,
+    iterations: Option<usize>,
+    threads: usize,
+    repeat: usize,
+    best: f64,
+    median: f64,
+    peak_rss_bytes: u64,
+}
+
+pub fn run(args: BenchArgs) -> Result<Verdict> {
+    set_threads(args.threads)?;
+    if args.repeat == 0 || args.batch == 0 {
+        return Err(UsageError("--repeat and --batch must be at least 1".into()).into());
+    }
+    let mut times = match args.kind {
+        BenchKind::Block => block(&args),
+        _ => network(&args)?,
+    };
+    times.sort_by(f64::total_cmp);
+    let timing = Timing {
+        kind: format!("{:?}", args.kind).to_lowercase(),
+        preset: if args.kind == BenchKind::Block { String::new() } else { args.preset.clone() },
+        batch: args.batch,
+        iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations),
+        threads: rayon::current_num_threads(),
+        repeat: args.repeat,
+        best: times[0],
+        median: times[times.len() / 2],
+        peak_rss_bytes: peak_rss_bytes(),
+    };
+    match args.json {
+        true => println!("{}", serde_json::to_string(&timing)?),
+        false => println!(
+            "{} {}: best {:.4} s, median {:.4} s, batch {}, {} threads, peak {} MB",
+            timing.kind,
+            timing.preset,
+            timing.best,
+            timing.median,
+            timing.batch,
+            timing.threads,
+            timing.peak_rss_bytes / 1_000_000
+        ),
+    }
+    Ok(Verdict::Done)
+}
+
+/// One call that is not counted, then `repeat` that are.
+fn time(repeat: usize, mut call: impl FnMut()) -> Vec<f64> {
+    call();
+    (0..repeat)
+        .map(|_| {
+            let begun = Instant::now();
+            call();
+            begun.elapsed().as_secs_f64()
+        })
+        .collect()
+}
+
+fn network(args: &BenchArgs) -> Result<Vec<f64>> {
+    let mut config = RunConfig::preset(&args.preset).map_err(|e| UsageError(e.to_string()))?;
+    config.model.norm = args.norm.norm(0.9);
+    if let Some(blocks) = &args.blocks {
+        config.model.blocks = blocks.clone();
+    }
+    let input = usual_input(&args.preset);
+    let mut model = config.model.init(input, 0).map_err(|e| UsageError(e.to_string()))?;
+    let len = input.channels * input.height * input.width;
+    let images: Vec<f32> = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+    let labels: Vec<u32> = (0..args.batch).map(|i| (i % input.classes) as u32).collect();
+    Ok(match args.kind {
+        BenchKind::Forward => {
+            let trunk = model.fixed_trunk();
+            time(args.repeat, || {
+                let latent = trunk.forward(&images);
+                _ = model.classify(model.latent_tensor(latent, args.batch, &Device::flex())).into_data();
+            })
+        }
+        BenchKind::Step => {
+            let mut sgd = Sgd::new(&model);
+            let mut step = 0;
+            time(args.repeat, || {
+                model.update_norms(1);
+                let key = DropoutKey { seed: 0, step, probability: config.model.dropout };
+                let dropout = (key.probability > 0.0).then_some(Dropout::Drawn(key));
+                let result = model.differentiate(images.clone(), &labels, dropout, &Device::flex());
+                // A rate at which random labels do not blow the weights up; the work is the same.
+                sgd.step(&mut model, &result.gradients, &config.train, 1e-4);
+                model.track(&result);
+                step += 1;
+            })
+        }
+        BenchKind::Inverse => {
+            let trunk = model.fixed_trunk();
+            let latent = trunk.forward(&images);
+            // A negative tolerance is never met: every block makes all its iterations.
+            let stop = Stop { tolerance: -1.0, max_iterations: args.iterations };
+            time(args.repeat, || {
+                _ = trunk.inverse(&latent, args.batch, &Picard, stop, None).expect("no certificate to contradict");
+            })
+        }
+        BenchKind::Spectrum | BenchKind::Block => {
+            let weights = model.effective_weights();
+            let layers = weights.layers(model.layout());
+            time(args.repeat, || _ = Spectrum::of(&layers, |_, _| {}))
+        }
+    })
+}
+
+fn block(args: &BenchArgs) -> Vec<f64> {
+    use iresnet_kernels::{Activation, BlockPlan, BlockShape, ImageShape, LANES, Purpose};
+    let shape = BlockShape {
+        image: ImageShape { channels: args.channels, height: args.size[0], width: args.size[1] },
+        bottleneck: args.bottleneck,
+        kernels: [3, 1, 3],
+        activation: Activation::Relu,
+        activate_input: true,
+        step: 1.0,
+    };
+    let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
+    let plan = BlockPlan::new(&shape, &weights, None, Purpose::Inference);
+    let x: Vec<f32> = (0..args.batch.div_ceil(LANES) * shape.image.pack_len())
+        .map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0)
+        .collect();
+    let mut y = vec![0.0; x.len()];
+    time(args.repeat, || plan.forward(&x, &mut y, None))
+}
+
+/// Largest resident memory of this process so far.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes =
+        status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}

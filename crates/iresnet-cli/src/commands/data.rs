@@ -1,0 +1,97 @@
+//! `iresnet data`, and loading data for the other commands.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use iresnet::data::{self, OFFICIAL, Progress, Split};
+use iresnet::model::Input;
+use iresnet::train::{RunConfig, RunRecord};
+
+use crate::Verdict;
+use crate::args::{DataAction, DataArgs, DataDir};
+
+/// Data and what `--data` said.
+pub struct Loaded {
+    pub split: Split,
+    data: String,
+}
+
+/// The folder of the data sets.
+fn folder(dir: &DataDir) -> PathBuf {
+    dir.data_dir.clone().unwrap_or_else(data::default_dir)
+}
+
+/// Loads what `--data` names.
+pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
+    let split = data::load(data, &folder(dir), &Download::default())?;
+    Ok(Loaded { split, data: data.into() })
+}
+
+impl Loaded {
+    /// What the network is fed.
+    pub fn input(&self) -> Input {
+        let [channels, height, width] = self.split.train.shape;
+        Input { channels, height, width, classes: self.split.classes.len() }
+    }
+
+    /// Everything that determines a run on this data.
+    pub fn record(&self, preset: &str, config: RunConfig, seed: u64) -> RunRecord {
+        RunRecord {
+            version: env!("CARGO_PKG_VERSION").into(),
+            preset: preset.into(),
+            data: self.data.clone(),
+            data_name: self.split.name.clone(),
+            classes: self.split.classes.clone(),
+            normalization: self.split.normalization.clone(),
+            input: self.input(),
+            seed,
+            model: config.model,
+            train: config.train,
+        }
+    }
+}
+
+/// A bar for each file that is downloaded.
+#[derive(Default)]
+struct Download {
+    bar: std::sync::Mutex<Option<(String, ProgressBar)>>,
+}
+
+impl Progress for Download {
+    fn bytes(&self, file: &str, done: u64, total: u64) {
+        let mut slot = self.bar.lock().expect("no bar panicked");
+        if slot.as_ref().is_none_or(|(name, _)| name != file) {
+            let bar = ProgressBar::new(total);
+            let style = ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {eta} left");
+            bar.set_style(style.expect("a valid template"));
+            bar.set_prefix(file.to_string());
+            *slot = Some((file.into(), bar));
+        }
+        if let Some((_, bar)) = &*slot {
+            bar.set_position(done);
+        }
+    }
+}
+
+pub fn run(args: DataArgs) -> Result<Verdict> {
+    let dir = folder(&args.data_dir);
+    match args.action {
+        DataAction::List => {
+            println!("digits   embedded, 1,797 images of 8x8");
+            for set in OFFICIAL {
+                match set.find(&dir) {
+                    Some(folder) => println!("{:<8} in {}", set.name, folder.display()),
+                    None => println!("{:<8} not there; `iresnet data fetch {}` downloads it", set.name, set.name),
+                }
+            }
+            println!("any folder with train/<class>/*.png|jpg and test/<class>/*.png|jpg");
+        }
+        DataAction::Fetch { name } => {
+            let folder = data::fetch(&name, &dir, &Download::default())?;
+            println!("{name} is in {}", folder.display());
+        }
+        DataAction::Verify { name } => data::verify(&name, &dir)?.iter().for_each(|line| println!("{line}")),
+    }
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,98 @@
+//! `iresnet evaluate`
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use iresnet::certificate::Certificate;
+use iresnet::evaluate::{error_percent, reconstruction};
+use iresnet::solve::{Outcome, Picard, Stop};
+use iresnet::train::RunDir;
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::{EvaluateArgs, UsageError};
+use crate::terminal::bar;
+
+use super::data::load;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Evaluation {
+    run: String,
+    data: String,
+    version: &'static str,
+    seed: u64,
+    error_percent: f64,
+    normed_l2: serde_json::Value,
+    largest_normed_l2: serde_json::Value,
+    inverted: usize,
+    iterations: f64,
+    outcomes: BTreeMap<Outcome, usize>,
+    tolerance_on: &'static str,
+    certified: bool,
+}
+
+pub fn run(args: EvaluateArgs) -> Result<Verdict> {
+    let (record, model) = RunDir::open(&args.run)?.load()?;
+    let data = args.data.as_deref().unwrap_or(&record.data);
+    let loaded = load(data, &args.data_dir)?;
+    let test = &loaded.split.test;
+    if loaded.input() != record.input {
+        let (ours, theirs) = (record.input, loaded.input());
+        let message = format!("--data {data} has {theirs:?}, and this network was built for {ours:?}");
+        return Err(UsageError(message).into());
+    }
+    let progress = bar(test.len() as u64, "classifying");
+    let error = error_percent(&model, test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
+    progress.finish_and_clear();
+    let progress = bar(3 * model.layout().num_blocks() as u64, "certifying");
+    let certificate = Certificate::of(&model, |done, _| progress.set_position(done as u64));
+    progress.finish_and_clear();
+    let inverted = test.first(args.invert_samples);
+    let progress = bar(inverted.len() as u64, "inverting");
+    let stop = Stop { tolerance: 0.0, max_iterations: args.max_iterations };
+    let lipschitz = certificate.block_lipschitz(&model).filter(|_| certificate.certified);
+    let reconstruction = reconstruction(
+        &model,
+        &inverted,
+        &record.normalization,
+        &Picard,
+        stop,
+        lipschitz.as_deref(),
+        &mut |done, _| {
+            progress.set_position(done as u64);
+        },
+    )?;
+    progress.finish_and_clear();
+    let numbers = serde_json::to_value(&reconstruction)?;
+    let evaluation = Evaluation {
+        run: args.run.display().to_string(),
+        data: data.into(),
+        version: env!("CARGO_PKG_VERSION"),
+        seed: record.seed,
+        error_percent: error,
+        normed_l2: numbers["normed_l2"].clone(),
+        largest_normed_l2: numbers["largest_normed_l2"].clone(),
+        inverted: reconstruction.samples,
+        iterations: reconstruction.iterations,
+        outcomes: reconstruction.outcomes,
+        tolerance_on: reconstruction.tolerance_on,
+        certified: certificate.certified,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&evaluation)?);
+        return Ok(Verdict::Done);
+    }
+    println!("{} on {} ({} test images)", record.model.norm.label(), loaded.split.name, test.len());
+    println!("error                {error:.2} %");
+    println!(
+        "normed L2            {:.2e} mean, {:.2e} largest, of {} images",
+        reconstruction.normed_l2, reconstruction.largest_normed_l2, reconstruction.samples
+    );
+    println!("iterations           {:.1} a block, at most {} allowed", reconstruction.iterations, args.max_iterations);
+    for (outcome, count) in &evaluation.outcomes {
+        println!("outcome              {count} x {outcome:?}");
+    }
+    println!("guaranteed inverse   {}", if certificate.certified { "yes" } else { "no" });
+    Ok(Verdict::Done)
+}

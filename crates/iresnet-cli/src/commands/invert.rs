@@ -1,0 +1,166 @@
+//! `iresnet invert`
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use iresnet::certificate::Certificate;
+use iresnet::data::picture::{self, Picture};
+use iresnet::evaluate::normed_l2;
+use iresnet::model::ImageReport;
+use iresnet::solve::{Picard, Stop};
+use iresnet::train::{RunDir, RunRecord, write_atomically};
+use serde::Serialize;
+
+use crate::Verdict;
+use crate::args::{InvertArgs, UsageError};
+use crate::terminal::bar;
+
+use super::data::load;
+
+/// One image of the report.
+#[derive(Serialize)]
+struct ImageResult {
+    image: String,
+    normed_l2: Option<f64>,
+    /// Error bar relative to the reconstruction's length.
+    relative_error_bar: Option<f64>,
+    #[serde(flatten)]
+    report: ImageReport,
+}
+
+/// What `report.json` holds.
+#[derive(Serialize)]
+struct Results {
+    run: String,
+    version: &'static str,
+    tolerance: f64,
+    tolerance_on: &'static str,
+    max_iterations: usize,
+    certified: bool,
+    images: Vec<ImageResult>,
+    blocks: Vec<iresnet::model::BlockReport>,
+}
+
+/// Images shown when none are named.
+const SHOWN: usize = 16;
+
+pub fn run(args: InvertArgs) -> Result<Verdict> {
+    if args.tolerance.is_nan() || args.tolerance < 0.0 {
+        return Err(UsageError(format!("--tolerance {} must be zero or positive", args.tolerance)).into());
+    }
+    let (record, model) = RunDir::open(&args.run)?.load()?;
+    let (names, pictures) = pictures(&args, &record)?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    let progress = bar(3 * model.layout().num_blocks() as u64, "certifying");
+    let certificate = Certificate::of(&model, |done, _| progress.set_position(done as u64));
+    progress.finish_and_clear();
+    let lipschitz = certificate.block_lipschitz(&model).filter(|_| certificate.certified);
+
+    let (input, largest) = (record.input, largest_byte(&record));
+    let len = input.channels * input.height * input.width;
+    let mut values = Vec::new();
+    pictures.iter().for_each(|p| record.normalization.apply(&p.pixels, &mut values));
+    let trunk = model.fixed_trunk();
+    let latent = trunk.forward(&values);
+    let stop = Stop { tolerance: args.tolerance, max_iterations: args.max_iterations };
+    let (images, report) = trunk.inverse(&latent, names.len(), &Picard, stop, lipschitz.as_deref())?;
+
+    let mut rows = Vec::new();
+    let mut results = Vec::new();
+    let each = names.iter().zip(values.chunks_exact(len)).zip(images.chunks_exact(len)).zip(&report.images);
+    for (i, (((name, x), reconstructed), image)) in each.enumerate() {
+        let error = normed_l2(x, reconstructed);
+        let shape = [input.channels, input.height, input.width];
+        let show = |values: &[f32]| Picture { shape, pixels: record.normalization.to_pixels(values, largest) };
+        let (original, copy) = (show(x), show(reconstructed));
+        let difference = Picture {
+            shape,
+            pixels: original.pixels.iter().zip(&copy.pixels).map(|(a, b)| 255 - a.abs_diff(*b)).collect(),
+        };
+        picture::write(&args.out.join(format!("{i:04}-reconstruction.png")), &copy)?;
+        picture::write(&args.out.join(format!("{i:04}-difference.png")), &difference)?;
+        rows.push([original, copy, difference]);
+        let size = reconstructed.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        results.push(ImageResult {
+            image: name.clone(),
+            normed_l2: error.is_finite().then_some(error),
+            relative_error_bar: image.error_bar.map(|bar| bar / size).filter(|bar| bar.is_finite()),
+            report: image.clone(),
+        });
+    }
+    // Originals, reconstructions, differences: three rows, at most 16 columns.
+    let sheet: Vec<Vec<Picture>> =
+        (0..3).map(|part| rows.iter().take(SHOWN).map(|row| row[part].clone()).collect()).collect();
+    let scale = (96 / input.height.max(1)).max(1);
+    picture::write(&args.out.join("sheet.png"), &picture::contact_sheet(&sheet, scale))?;
+    let results = Results {
+        run: args.run.display().to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        tolerance: args.tolerance,
+        tolerance_on: report.tolerance_on,
+        max_iterations: args.max_iterations,
+        certified: certificate.certified,
+        images: results,
+        blocks: report.blocks.clone(),
+    };
+    write_atomically(&args.out.join("report.json"), serde_json::to_string_pretty(&results)?.as_bytes())?;
+    if args.json {
+        println!("{}", serde_json::to_string(&results)?);
+        return Ok(Verdict::Done);
+    }
+    println!("{} images, tolerance {} on the {}", names.len(), args.tolerance, report.tolerance_on);
+    for result in &results.images {
+        println!(
+            "{:<32} normed L2 {:>8}  iterations {:>5}  {:?}",
+            result.image,
+            result.normed_l2.map_or("inf".into(), |e| format!("{e:.1e}")),
+            result.report.iterations,
+            result.report.outcome
+        );
+    }
+    println!("originals, reconstructions and differences (white is none): {}", args.out.join("sheet.png").display());
+    Ok(Verdict::Done)
+}
+
+/// The byte that stands for white.
+fn largest_byte(record: &RunRecord) -> u8 {
+    if record.data_name == "digits" { 16 } else { 255 }
+}
+
+/// The named pictures, or the first test images; sizes are checked.
+fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<Picture>)> {
+    let input = record.input;
+    let shape = [input.channels, input.height, input.width];
+    if args.images.is_empty() {
+        let test = load(&record.data, &args.data_dir)?.split.test.first(SHOWN);
+        let pictures = (0..test.len()).map(|i| Picture { shape, pixels: test.image(i).to_vec() }).collect();
+        return Ok(((0..test.len()).map(|i| format!("{} test image {i}", record.data_name)).collect(), pictures));
+    }
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for path in &args.images {
+        if path.is_dir() {
+            let mut files = picture::list(path)?;
+            files.sort();
+            paths.extend(files);
+        } else {
+            paths.push(path.clone());
+        }
+    }
+    if paths.is_empty() {
+        return Err(UsageError("--images names no .png, .jpg or .jpeg file".into()).into());
+    }
+    let mut pictures = Vec::new();
+    for path in &paths {
+        let mut picture = picture::read(path)?;
+        if picture.shape != shape {
+            let show = |[c, h, w]: [usize; 3]| format!("{w}x{h} with {c} channels");
+            let (found, wanted) = (show(picture.shape), show(shape));
+            return Err(UsageError(format!("{} is {found}; this network takes {wanted}", path.display())).into());
+        }
+        // Digits count from 0 to 16, files from 0 to 255.
+        let largest = u32::from(largest_byte(record));
+        picture.pixels.iter_mut().for_each(|p| *p = ((u32::from(*p) * largest + 127) / 255) as u8);
+        pictures.push(picture);
+    }
+    Ok((paths.iter().map(|p| p.display().to_string()).collect(), pictures))
+}

@@ -1,0 +1,44 @@
+//! `iresnet summary`
+
+use anyhow::Result;
+use iresnet::model::{Input, PRESETS};
+use iresnet::train::{RunConfig, RunDir};
+
+use crate::Verdict;
+use crate::args::{SummaryArgs, UsageError};
+
+/// The input that a preset is meant for.
+pub fn usual_input(preset: &str) -> Input {
+    match preset {
+        "digits" => Input { channels: 1, height: 8, width: 8, classes: 10 },
+        name if name.ends_with("mnist") => Input { channels: 1, height: 28, width: 28, classes: 10 },
+        _ => Input { channels: 3, height: 32, width: 32, classes: 10 },
+    }
+}
+
+pub fn run(args: SummaryArgs) -> Result<Verdict> {
+    if args.list {
+        for (name, text) in PRESETS {
+            println!("{name:<14} {}", text.lines().next().unwrap_or_default().trim_start_matches("# "));
+        }
+        return Ok(Verdict::Done);
+    }
+    let model = match (&args.run, &args.preset) {
+        (Some(run), _) => {
+            let record = RunDir::open(run)?.record()?;
+            record.model.init(record.input, record.seed)?
+        }
+        (None, Some(preset)) => {
+            let mut config = RunConfig::preset(preset).map_err(|e| UsageError(e.to_string()))?.model;
+            config.norm = args.norm.norm(args.coeff);
+            config.init(usual_input(preset), 0).map_err(|e| UsageError(e.to_string()))?
+        }
+        (None, None) => return Err(UsageError("name a run folder, --preset P or --list".into()).into()),
+    };
+    let summary = model.summary();
+    match args.json {
+        true => println!("{}", serde_json::to_string(&summary)?),
+        false => println!("{summary}"),
+    }
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,253 @@
+//! The command line as a user meets it: results, exit codes, and messages for everything that can go wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn iresnet(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iresnet"));
+    command.args(args).env_remove("IRESNET_DATA");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    iresnet(args).output().unwrap()
+}
+
+/// Exit code, standard output, standard error.
+fn parts(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+#[track_caller]
+fn succeeds(args: &[&str]) -> String {
+    let (code, out, err) = parts(&run(args));
+    assert_eq!(code, 0, "{args:?}\n{out}\n{err}");
+    out
+}
+
+/// The command fails with `code` and a message that holds all `words`; it never panics.
+#[track_caller]
+fn fails(args: &[&str], code: i32, words: &[&str]) {
+    let (found, out, err) = parts(&run(args));
+    assert_eq!(found, code, "{args:?}\n{out}\n{err}");
+    assert!(!err.contains("panicked"), "{err}");
+    for word in words {
+        assert!(err.contains(word), "{args:?} should say {word:?}:\n{err}");
+    }
+}
+
+/// A small network that trains in a moment.
+const SMALL: [&str; 6] = ["--set", "model.blocks=[1,1]", "--set", "train.shift=0", "--batch", "128"];
+
+fn train<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "--out", out][..], &SMALL, more].concat()
+}
+
+fn path(dir: &tempfile::TempDir, name: &str) -> String {
+    dir.path().join(name).to_str().unwrap().into()
+}
+
+fn wait_for(path: &Path) {
+    let begun = Instant::now();
+    while !path.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} never came", path.display());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_killed_or_stopped_run_ends_with_the_same_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ["--epochs", "40", "--norm", "spectral"];
+    let whole = path(&dir, "whole");
+    succeeds(&train(&whole, &options));
+    let expected = fs::read(Path::new(&whole).join("last.safetensors")).unwrap();
+    let metrics = fs::read_to_string(Path::new(&whole).join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().count(), 40);
+    for signal in ["KILL", "INT"] {
+        let out = path(&dir, signal);
+        let arguments = train(&out, &options);
+        let mut child = iresnet(&arguments).stderr(Stdio::null()).spawn().unwrap();
+        wait_for(&Path::new(&out).join("checkpoint.safetensors"));
+        let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = child.wait().unwrap();
+        if signal == "INT" {
+            assert!(status.success(), "Ctrl-C stops cleanly: {status}");
+        }
+        let done = fs::read_to_string(Path::new(&out).join("metrics.jsonl")).unwrap().lines().count();
+        assert!(done < 40, "{signal} came in the middle, after {done} epochs");
+        succeeds(&[&arguments[..], &["--resume"]].concat());
+        let resumed = fs::read(Path::new(&out).join("last.safetensors")).unwrap();
+        assert!(resumed == expected, "weights after {signal} and --resume, bit for bit");
+    }
+}
+
+#[test]
+fn a_run_is_evaluated_inverted_audited_and_certified() {
+    let dir = tempfile::tempdir().unwrap();
+    let normalized = path(&dir, "normalized");
+    succeeds(&train(&normalized, &["--epochs", "3", "--coeff", "0.7"]));
+    let json: serde_json::Value = serde_json::from_str(&succeeds(&["evaluate", &normalized, "--json"])).unwrap();
+    assert!(json["error_percent"].as_f64().unwrap() < 90.0);
+    assert!(json["normed_l2"].as_f64().unwrap() < 1e-6, "{json}");
+    assert_eq!(json["certified"], true);
+    assert_eq!(json["tolerance_on"], "error");
+
+    let images = path(&dir, "images");
+    let report = succeeds(&["invert", &normalized, "--out", &images, "--tolerance", "1e-5", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["images"].as_array().unwrap().len(), 16);
+    for image in report["images"].as_array().unwrap() {
+        let (error, bar) = (image["normed_l2"].as_f64().unwrap(), image["relative_error_bar"].as_f64().unwrap());
+        assert!(error <= bar, "{image}");
+    }
+    for file in ["sheet.png", "0015-reconstruction.png", "0015-difference.png", "report.json"] {
+        assert!(Path::new(&images).join(file).is_file(), "{file}");
+    }
+    // Its own reconstruction is a PNG of the right size, so it can be inverted in turn.
+    let again = path(&dir, "again");
+    succeeds(&["invert", &normalized, "--images", &format!("{images}/0000-reconstruction.png"), "--out", &again]);
+
+    let plot = path(&dir, "spectrum.svg");
+    let spectrum = succeeds(&["spectrum", &normalized, "--json", "--plot", &plot]);
+    let spectrum: serde_json::Value = serde_json::from_str(&spectrum).unwrap();
+    for layer in spectrum["layers"].as_array().unwrap() {
+        let (lower, upper) = (layer["norm"]["lower"].as_f64().unwrap(), layer["norm"]["upper"].as_f64().unwrap());
+        assert!(lower <= upper && upper < lower * 1.01, "{}: {lower} {upper}", layer["name"]);
+    }
+    assert!(fs::read_to_string(plot).unwrap().starts_with("<svg"));
+    assert!(succeeds(&["certify", &normalized]).contains("certified: the inverse exists everywhere"));
+    assert!(succeeds(&["summary", &normalized]).contains("parameters"));
+
+    for norm in ["none", "batch"] {
+        let out = path(&dir, norm);
+        succeeds(&train(&out, &["--epochs", "2", "--norm", norm]));
+        let (code, text, _) = parts(&run(&["certify", &out]));
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains("not certified") && text.contains(".blocks.0: Lip(g)"), "{text}");
+        // Whether it inverts or not, that is a result.
+        succeeds(&["evaluate", &out, "--json"]);
+    }
+}
+
+#[test]
+fn reproduce_makes_the_table_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(&dir, "out");
+    let arguments = ["reproduce", "--epochs", "1", "--out", &out, "--json"];
+    let table: serde_json::Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+    let rows = table["rows"].as_array().unwrap();
+    let models: Vec<&str> = rows.iter().map(|row| row["model"].as_str().unwrap()).collect();
+    assert_eq!(models, ["vanilla", "batch-norm", "c = 0.9", "c = 0.7", "c = 0.5", "c = 0.3"]);
+    let saved: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(&out).join("table1.json")).unwrap()).unwrap();
+    for row in saved.as_array().unwrap() {
+        for key in ["model", "error_percent", "normed_l2", "guaranteed_inverse"] {
+            assert!(!row[key].is_null(), "{key}");
+        }
+    }
+    assert!(fs::read_to_string(Path::new(&out).join("report.html")).unwrap().contains("<h2>Table 1</h2>"));
+    let begun = Instant::now();
+    succeeds(&arguments);
+    assert!(begun.elapsed() < Duration::from_secs(60), "what is done is kept");
+}
+
+#[test]
+fn wrong_use_is_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(&dir, "out");
+    fails(&train(&out, &["--preset", "huge"]), 2, &["preset = huge", "one of digits, small-mnist"]);
+    fails(&train(&out, &["--set", "model.depth=3"]), 2, &["unknown key depth", "known are"]);
+    fails(&train(&out, &["--set", "model.dropout=2"]), 2, &["model.dropout = 2", "probability"]);
+    fails(&train(&out, &["--set", "nonsense"]), 2, &["key=value"]);
+    for coeff in ["0", "1", "1.5", "nan"] {
+        fails(&train(&out, &["--coeff", coeff]), 2, &["model.norm.coeff", "strictly between 0 and 1"]);
+    }
+    fails(&train(&out, &["--epochs", "0"]), 2, &["train.epochs = 0", "at least 1"]);
+    fails(
+        &["train", "--out", &out, "--set", "model.blocks=[1,1,1,1,1]"],
+        1,
+        &["stage 5 would downsample 1x1", "divide by 16"],
+    );
+    fails(&train(&out, &["--data", "nowhere"]), 1, &["--data nowhere is neither"]);
+    fails(&["reproduce", "--only", "table9", "--out", &out], 2, &["--only table9 is unknown"]);
+    fails(&["evaluate", &out], 1, &["is not a run folder", "config.json is missing"]);
+    fails(&["frobnicate"], 2, &["unrecognized subcommand"]);
+    assert!(!Path::new(&out).exists(), "nothing was made");
+    let file = path(&dir, "file");
+    fs::write(&file, "").unwrap();
+    fails(&train(&format!("{file}/run"), &[]), 1, &["cannot write", "file/run"]);
+    fails(&["reproduce", "--out", &format!("{file}/r")], 1, &["cannot make the folder"]);
+}
+
+fn copy_run(from: &str, to: &str) -> PathBuf {
+    fs::create_dir_all(to).unwrap();
+    for file in ["config.json", "last.safetensors"] {
+        fs::copy(Path::new(from).join(file), Path::new(to).join(file)).unwrap();
+    }
+    PathBuf::from(to)
+}
+
+#[test]
+fn damaged_runs_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = path(&dir, "good");
+    succeeds(&train(&good, &["--epochs", "1"]));
+    fails(&train(&good, &["--epochs", "1"]), 1, &["holds a run already", "--resume"]);
+    fails(&train(&good, &["--epochs", "2", "--resume"]), 1, &["is a run with recipe", "choose another --out"]);
+    fails(&train(&good, &["--epochs", "1", "--seed", "3", "--resume"]), 1, &["is a run with seed 0", "asks for 3"]);
+
+    let weights = fs::read(Path::new(&good).join("last.safetensors")).unwrap();
+    let broken = copy_run(&good, &path(&dir, "broken"));
+    let name = broken.to_str().unwrap();
+    fs::write(broken.join("last.safetensors"), &weights[..weights.len() / 2]).unwrap();
+    fails(&["evaluate", name], 1, &["last.safetensors is not a complete .safetensors file"]);
+
+    // A NaN in the last value of the last tensor.
+    let mut poisoned = weights.clone();
+    let end = poisoned.len();
+    poisoned[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(broken.join("last.safetensors"), &poisoned).unwrap();
+    fails(&["evaluate", name], 1, &["holds NaN at position", "weights must be finite"]);
+
+    let other = path(&dir, "other");
+    succeeds(&["train", "--out", &other, "--epochs", "1", "--set", "model.blocks=[2,1]", "--set", "train.shift=0"]);
+    fs::copy(Path::new(&other).join("last.safetensors"), broken.join("last.safetensors")).unwrap();
+    fails(&["evaluate", name], 1, &["stages.0.blocks.1", "belong to another network"]);
+    let wide = path(&dir, "wide");
+    succeeds(&train(&wide, &["--epochs", "1", "--set", "model.padding={extra=1}"]));
+    fs::copy(Path::new(&wide).join("last.safetensors"), broken.join("last.safetensors")).unwrap();
+    fails(&["evaluate", name], 1, &["conv1.weight", "this network needs"]);
+
+    fs::write(broken.join("last.safetensors"), &weights).unwrap();
+    let config = fs::read_to_string(broken.join("config.json")).unwrap();
+    fs::write(broken.join("config.json"), config.replacen("\"seed\"", "\"sead\"", 1)).unwrap();
+    fails(&["evaluate", name], 1, &["config.json", "unknown field `sead`"]);
+    fs::write(broken.join("config.json"), config.replace("\"coeff\": 0.9", "\"coeff\": 1.9")).unwrap();
+    fails(&["evaluate", name], 1, &["model.norm.coeff = 1.9"]);
+}
+
+#[test]
+fn the_official_sets_are_explained_without_a_network() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = path(&dir, "data");
+    // No proxy answers on this port of this machine, so nothing leaves it.
+    let output = iresnet(&["data", "fetch", "mnist", "--data-dir", &data])
+        .env("https_proxy", "http://127.0.0.1:9")
+        .env("HTTPS_PROXY", "http://127.0.0.1:9")
+        .env("ALL_PROXY", "http://127.0.0.1:9")
+        .output()
+        .unwrap();
+    let (code, _, err) = parts(&output);
+    assert_eq!(code, 1);
+    for word in ["mnist could not be fetched", "train-images-idx3-ubyte.gz", "6bbc9ace898e44ae57da46a324031adb", &data]
+    {
+        assert!(err.contains(word), "{err}");
+    }
+    fails(&["data", "verify", "mnist", "--data-dir", &data], 1, &["the files are not there"]);
+    assert!(succeeds(&["data", "list", "--data-dir", &data]).contains("digits"));
+}
