@@ -6,10 +6,8 @@
 
 use rayon::prelude::*;
 
-use crate::block::{
-    BlockPlan, DropoutMask, Workspace, add_all, border, clear_border, each_row, masked, partitions, with_workspace,
-};
-use crate::conv::{Plane, weight_gradient};
+use crate::block::{BlockPlan, DropoutMask, Workspace, add_all, border, each_row, masked, partitions, with_workspace};
+use crate::conv::{self, Output, Plane, weight_gradient};
 use crate::level::leveled;
 use crate::simd::Simd;
 use crate::{LANES, V, vectors, vectors_mut};
@@ -300,14 +298,11 @@ fn convolve_inner<S: Simd>(
     out: &mut [V],
     workspace: &mut Workspace,
 ) {
-    let (plane, area, width, step) = (plan.shape.plane(i), plan.shape.area(), plan.shape.image.width, plan.shape.step);
-    let input = workspace.bordered(0, plane);
+    let plane = plan.shape.plane(i);
+    let (input, transforms) = workspace.bordered(0, plane);
     fill::<S>(plan, map, source, mask, plane, input);
-    plan.convs[i].run(plane, input, true, |c, y, x, v: S| {
-        let to = &mut out[c * area + y * width + x];
-        let value = if i < 2 { v } else { v.mul_add(S::splat(step), S::load(to)) };
-        value.store(to);
-    });
+    let output = if i < 2 { Output::Store(out) } else { Output::Add { to: out, step: plan.shape.step } };
+    conv::convolve(plan.level, &plan.convs[i], plane, input, true, transforms, output);
 }
 leveled!(fn convolve = convolve_inner(
     plan: &BlockPlan, i: usize, map: Option<&Map>, source: &[V], mask: Option<DropoutMask<'_>>, out: &mut [V],
@@ -336,25 +331,26 @@ fn pull_back_inner<S: Simd>(
 ) {
     let PullBack { plan, i, map, mask, source, cotangent } = *job;
     let (plane, back) = (plan.shape.plane(i), plan.shape.adjoint_plane(i));
-    let (area, width) = (plan.shape.area(), plan.shape.image.width);
+    let area = plan.shape.area();
     let (cin, cout) = plan.shape.channels()[i];
-    let input = workspace.bordered(0, plane);
+    let (input, _) = workspace.bordered(0, plane);
     fill::<S>(plan, map, source, mask, plane, input);
     let (w, b) = weights.split_at_mut(cin * cout * plan.shape.kernels[i] * plan.shape.kernels[i]);
-    weight_gradient::<S>(plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
-    let bordered = workspace.bordered(1, back);
-    border::<S>(back, cotangent, 1.0, bordered);
+    weight_gradient(plan.level, plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
+    let (bordered, transforms) = workspace.bordered(1, back);
+    border(back, cotangent, bordered);
     let adjoint = &plan.adjoints.as_ref().expect("a plan made for training")[i];
-    adjoint.run(back, bordered, false, |c, y, x, mut v: S| {
-        let at = c * area + y * width + x;
+    conv::convolve(plan.level, adjoint, back, bordered, false, transforms, Output::Store(out));
+    for (at, out) in out.iter_mut().enumerate() {
+        let mut v = S::load(out);
         if let Some(mask) = mask {
             v = masked(v, mask.bits[at], mask.scale);
         }
         if let Some(map) = map {
-            v = v.mul(plan.shape.activation.derivative(map.apply(c, S::load(&source[at]))));
+            v = v.mul(plan.shape.activation.derivative(map.apply(at / area, S::load(&source[at]))));
         }
-        v.store(&mut out[at]);
-    });
+        v.store(out);
+    }
     if let Some(map) = map {
         for c in 0..cin {
             let (mut along, mut constant) = (S::splat(0.0), S::splat(0.0));
@@ -373,13 +369,3 @@ fn pull_back_inner<S: Simd>(
 leveled!(fn pull_back = pull_back_inner(
     job: &PullBack<'_>, out: &mut [V], weights: &mut [f32], sums: &mut [f64], workspace: &mut Workspace
 ));
-
-impl Workspace {
-    /// Buffer number `n` for `plane`, with a zero border.
-    #[inline(always)]
-    fn bordered(&mut self, n: usize, plane: Plane) -> &mut [V] {
-        let buffer = self.buffer(n, plane.len());
-        clear_border(plane, buffer);
-        buffer
-    }
-}

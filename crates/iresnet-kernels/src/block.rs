@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use crate::activation::Activation;
-use crate::conv::{PackedConv, Plane, weight_gradient};
+use crate::conv::{Output, PackedConv, Plane, convolve, weight_gradient};
 use crate::level::{Level, leveled};
 use crate::simd::Simd;
 use crate::{ImageShape, LANES, V, vectors, vectors_mut};
@@ -59,7 +59,7 @@ impl BlockShape {
     pub(crate) fn plane(&self, i: usize) -> Plane {
         let channels = self.channels()[i].0;
         let ImageShape { height, width, .. } = self.image;
-        Plane { channels, height, width, border: self.kernels[i] / 2 }
+        Plane::new(channels, height, width, self.kernels[i])
     }
 
     /// The bordered buffer that the adjoint of convolution `i` reads.
@@ -120,6 +120,7 @@ pub struct BlockPlan {
 #[derive(Clone, Debug, Default)]
 pub struct Workspace {
     buffers: [Vec<V>; 6],
+    transforms: Vec<V>,
 }
 
 /// `len` vectors of a buffer that only grows, so that blocks of all shapes share it; contents are whatever was there.
@@ -279,6 +280,34 @@ impl BlockPlan {
     }
 }
 
+impl BlockPlan {
+    /// `z <- κ'(z) mask v`, the cotangent of what stands before convolution `i`; also written to the bordered `out`.
+    #[inline(always)]
+    fn through_activation<S: Simd>(
+        &self,
+        i: usize,
+        mask: Option<DropoutMask<'_>>,
+        v: &[V],
+        z: &mut [V],
+        plane: Plane,
+        out: &mut [V],
+    ) {
+        each_row(plane, |c, row, start| {
+            for x in 0..plane.width {
+                let at = start + x;
+                let mut value = S::load(&v[at]);
+                if let Some(mask) = mask {
+                    value = masked(value, mask.bits[at], mask.scale);
+                }
+                let d: S = self.prepare_derivative(i, c, S::load(&z[at]));
+                let value = d.mul(value);
+                value.store(&mut z[at]);
+                value.store(&mut out[row + x]);
+            }
+        });
+    }
+}
+
 /// Calls `visit(channel, bordered row start, unbordered row start)` for every row.
 #[inline(always)]
 pub(crate) fn each_row(plane: Plane, mut visit: impl FnMut(usize, usize, usize)) {
@@ -322,6 +351,7 @@ struct Inner<'w> {
     z2: &'w mut [V],
     a2: &'w mut [V],
     extra: &'w mut Vec<V>,
+    transforms: &'w mut Vec<V>,
 }
 
 #[inline(always)]
@@ -332,18 +362,17 @@ fn inner<'w, S: Simd>(
     workspace: &'w mut Workspace,
 ) -> Inner<'w> {
     let shape = &plan.shape;
-    let (area, middle) = (shape.area(), shape.bottleneck * shape.area());
-    let [input, z1, a1, z2, a2, extra] = &mut workspace.buffers;
+    let middle = shape.bottleneck * shape.area();
+    let Workspace { buffers: [input, z1, a1, z2, a2, extra], transforms } = workspace;
     let planes = [0, 1, 2].map(|i| shape.plane(i));
     let (input, a1, a2) = (fresh(input, planes[0]), fresh(a1, planes[1]), fresh(a2, planes[2]));
     let (z1, z2) = (sized(z1, middle), sized(z2, middle));
-    let width = shape.image.width;
     plan.fill::<S>(0, x, None, planes[0], input);
-    plan.convs[0].run(planes[0], input, true, |c, y, x, v: S| v.store(&mut z1[c * area + y * width + x]));
+    convolve(plan.level, &plan.convs[0], planes[0], input, true, transforms, Output::Store(z1));
     plan.fill::<S>(1, z1, None, planes[1], a1);
-    plan.convs[1].run(planes[1], a1, true, |c, y, x, v: S| v.store(&mut z2[c * area + y * width + x]));
+    convolve(plan.level, &plan.convs[1], planes[1], a1, true, transforms, Output::Store(z2));
     plan.fill::<S>(2, z2, mask, planes[2], a2);
-    Inner { input, z1, a1, z2, a2, extra }
+    Inner { input, z1, a1, z2, a2, extra, transforms }
 }
 
 /// A buffer for `plane` whose border is zero. The shape of a workspace's buffer may change between blocks.
@@ -362,12 +391,11 @@ pub(crate) fn clear_border(plane: Plane, buffer: &mut [V]) {
         return;
     }
     for channel in buffer.chunks_exact_mut(plane.channel_stride()) {
-        let len = channel.len();
         channel[..b * stride].fill([0.0; LANES]);
-        channel[len - b * stride..].fill([0.0; LANES]);
+        channel[(b + plane.height) * stride..].fill([0.0; LANES]);
         for row in channel.chunks_exact_mut(stride) {
             row[..b].fill([0.0; LANES]);
-            row[stride - b..].fill([0.0; LANES]);
+            row[b + plane.width..].fill([0.0; LANES]);
         }
     }
 }
@@ -379,37 +407,28 @@ fn forward_in_place_inner<S: Simd>(
     mask: Option<DropoutMask<'_>>,
     workspace: &mut Workspace,
 ) {
-    let (area, width, step) = (plan.shape.area(), plan.shape.image.width, plan.shape.step);
     let inner = inner::<S>(plan, x, mask, workspace);
-    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| {
-        let to = &mut x[c * area + y * width + p];
-        v.mul_add(S::splat(step), S::load(to)).store(to);
-    });
+    let output = Output::Add { to: x, step: plan.shape.step };
+    convolve(plan.level, &plan.convs[2], plan.shape.plane(2), inner.a2, true, inner.transforms, output);
 }
 leveled!(fn forward_in_place = forward_in_place_inner(plan: &BlockPlan, x: &mut [V], mask: Option<DropoutMask<'_>>, workspace: &mut Workspace));
 
 #[inline(always)]
 fn branch_inner<S: Simd>(plan: &BlockPlan, x: &[V], g: &mut [V], workspace: &mut Workspace) {
-    let (area, width) = (plan.shape.area(), plan.shape.image.width);
     let inner = inner::<S>(plan, x, None, workspace);
-    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| v.store(&mut g[c * area + y * width + p]));
+    convolve(plan.level, &plan.convs[2], plan.shape.plane(2), inner.a2, true, inner.transforms, Output::Store(g));
 }
 leveled!(fn branch = branch_inner(plan: &BlockPlan, x: &[V], g: &mut [V], workspace: &mut Workspace));
 
 #[inline(always)]
 fn fixed_point_inner<S: Simd>(plan: &BlockPlan, target: &[V], x: &mut [V], workspace: &mut Workspace) -> V {
-    let (area, width, step) = (plan.shape.area(), plan.shape.image.width, plan.shape.step);
     let inner = inner::<S>(plan, x, None, workspace);
-    // One sum a row of four keeps float32's rounding below what the stopping rules need.
-    let mut sums = [S::splat(0.0); 4];
-    plan.convs[2].run(plan.shape.plane(2), inner.a2, true, |c, y, p, v: S| {
-        let at = c * area + y * width + p;
-        let new = v.mul_add(S::splat(-step), S::load(&target[at]));
-        let moved = new.sub(S::load(&x[at]));
-        sums[p % 4] = moved.mul_add(moved, sums[p % 4]);
-        new.store(&mut x[at]);
-    });
-    sums[0].add(sums[1]).add(sums[2].add(sums[3])).array()
+    // Four sums keep float32's rounding below what the stopping rules need.
+    let mut sums = [[0.0; LANES]; 4];
+    let output = Output::FixedPoint { x, target, step: plan.shape.step, sums: &mut sums };
+    convolve(plan.level, &plan.convs[2], plan.shape.plane(2), inner.a2, true, inner.transforms, output);
+    let [a, b, c, d] = sums.each_ref().map(S::load);
+    a.add(b).add(c.add(d)).array()
 }
 leveled!(fn fixed_point = fixed_point_inner(plan: &BlockPlan, target: &[V], x: &mut [V], workspace: &mut Workspace) -> V);
 
@@ -429,20 +448,20 @@ fn jvp_inner<S: Simd>(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspa
     };
     let t = sized(inner.extra, shape.bottleneck * area);
     tangent(0, x, v, inner.input);
-    plan.convs[0].run(shape.plane(0), inner.input, false, |c, y, p, v: S| v.store(&mut t[c * area + y * width + p]));
+    convolve(plan.level, &plan.convs[0], shape.plane(0), inner.input, false, inner.transforms, Output::Store(t));
     tangent(1, inner.z1, t, inner.a1);
-    plan.convs[1].run(shape.plane(1), inner.a1, false, |c, y, p, v: S| v.store(&mut t[c * area + y * width + p]));
+    convolve(plan.level, &plan.convs[1], shape.plane(1), inner.a1, false, inner.transforms, Output::Store(t));
     tangent(2, inner.z2, t, inner.a2);
-    plan.convs[2].run(shape.plane(2), inner.a2, false, |c, y, p, v: S| v.store(&mut out[c * area + y * width + p]));
+    convolve(plan.level, &plan.convs[2], shape.plane(2), inner.a2, false, inner.transforms, Output::Store(out));
 }
 leveled!(fn jvp = jvp_inner(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspace: &mut Workspace));
 
-/// Copies unbordered vectors, times `factor`, into a bordered buffer.
+/// Copies unbordered vectors into a bordered buffer.
 #[inline(always)]
-pub(crate) fn border<S: Simd>(plane: Plane, z: &[V], factor: f32, out: &mut [V]) {
+pub(crate) fn border(plane: Plane, z: &[V], out: &mut [V]) {
     each_row(plane, |_, row, at| {
         for x in 0..plane.width {
-            S::load(&z[at + x]).mul(S::splat(factor)).store(&mut out[row + x]);
+            out[row + x] = z[at + x];
         }
     });
 }
@@ -480,7 +499,7 @@ fn pull_back<S: Simd>(
     workspace: &mut Workspace,
 ) {
     let shape = &plan.shape;
-    let (area, width) = (shape.area(), shape.image.width);
+    let area = shape.area();
     let adjoints = plan.adjoints.as_ref().expect("a plan made for training");
     let inner = inner::<S>(plan, x, mask, workspace);
     let places = shape.places();
@@ -488,9 +507,10 @@ fn pull_back<S: Simd>(
     let outer = shape.adjoint_plane(2);
     let middle = shape.adjoint_plane(1);
     let last = shape.adjoint_plane(0);
-    let image_len = shape.image.channels * area;
-    let buffer = sized(inner.extra, image_len + outer.len() + middle.len() + last.len());
+    let (image_len, middle_len) = (shape.image.channels * area, shape.bottleneck * area);
+    let buffer = sized(inner.extra, image_len + middle_len + outer.len() + middle.len() + last.len());
     let (plain, rest) = buffer.split_at_mut(image_len);
+    let (pulled, rest) = rest.split_at_mut(middle_len);
     let (dg, rest) = rest.split_at_mut(outer.len());
     let (d2, d1) = rest.split_at_mut(middle.len());
     for (plane, buffer) in [(outer, &mut *dg), (middle, &mut *d2), (last, &mut *d1)] {
@@ -499,54 +519,39 @@ fn pull_back<S: Simd>(
     for (to, from) in plain.iter_mut().zip(gradient.iter()) {
         S::load(from).mul(S::splat(step)).store(to);
     }
-    border::<S>(outer, plain, 1.0, dg);
-    // Convolution 3, then what stands before it; z2 is overwritten by its own cotangent.
+    border(outer, plain, dg);
+    let (level, transforms) = (plan.level, inner.transforms);
+    // Convolution 3, then what stands before it; z2 and z1 are overwritten by their own cotangents.
     let (z1, z2) = (inner.z1, inner.z2);
-    adjoints[2].run(outer, dg, false, |c, y, p, mut v: S| {
-        let at = c * area + y * width + p;
-        if let Some(mask) = mask {
-            v = masked(v, mask.bits[at], mask.scale);
+    convolve(level, &adjoints[2], outer, dg, false, transforms, Output::Store(pulled));
+    plan.through_activation::<S>(2, mask, pulled, z2, middle, d2);
+    let mut weights = weights;
+    let mut gradient_of = |i: usize, input: &[V], cotangent: &[V]| {
+        if let Some(weights) = weights.as_deref_mut() {
+            let (w, b) = weights[places[2 * i].start..places[2 * i + 1].end].split_at_mut(places[2 * i].len());
+            weight_gradient(level, shape.plane(i), input, cotangent, shape.channels()[i].1, shape.kernels[i], w, b);
         }
-        let d: S = plan.prepare_derivative(2, c, S::load(&z2[at]));
-        d.mul(v).store(&mut z2[at]);
-    });
-    border::<S>(middle, z2, 1.0, d2);
-    if let Some(weights) = weights {
-        let (head, tail) = weights.split_at_mut(places[4].start);
-        let (w3, b3) = tail.split_at_mut(places[4].len());
-        weight_gradient::<S>(shape.plane(2), inner.a2, plain, shape.image.channels, shape.kernels[2], w3, b3);
-        let (head, tail) = head.split_at_mut(places[2].start);
-        let (w2, b2) = tail.split_at_mut(places[2].len());
-        weight_gradient::<S>(shape.plane(1), inner.a1, z2, shape.bottleneck, shape.kernels[1], w2, b2);
-        pull_to_first::<S>(plan, adjoints, middle, d2, z1);
-        let (w1, b1) = head.split_at_mut(places[0].len());
-        weight_gradient::<S>(shape.plane(0), inner.input, z1, shape.bottleneck, shape.kernels[0], w1, b1);
-    } else {
-        pull_to_first::<S>(plan, adjoints, middle, d2, z1);
+    };
+    gradient_of(2, inner.a2, plain);
+    gradient_of(1, inner.a1, z2);
+    convolve(level, &adjoints[1], middle, d2, false, transforms, Output::Store(pulled));
+    plan.through_activation::<S>(1, None, pulled, z1, last, d1);
+    gradient_of(0, inner.input, z1);
+    convolve(level, &adjoints[0], last, d1, false, transforms, Output::Store(plain));
+    for (c, channel) in plain.chunks_exact(area).enumerate() {
+        for (p, v) in channel.iter().enumerate() {
+            let at = c * area + p;
+            let d: S = plan.prepare_derivative(0, c, S::load(&x[at]));
+            let kept = if skip { S::load(&gradient[at]) } else { S::splat(0.0) };
+            d.mul_add(S::load(v), kept).store(&mut gradient[at]);
+        }
     }
-    border::<S>(last, z1, 1.0, d1);
-    adjoints[0].run(last, d1, false, |c, y, p, v: S| {
-        let at = c * area + y * width + p;
-        let d: S = plan.prepare_derivative(0, c, S::load(&x[at]));
-        let kept = if skip { S::load(&gradient[at]) } else { S::splat(0.0) };
-        d.mul_add(v, kept).store(&mut gradient[at]);
-    });
-}
-
-/// Convolution 2 and what stands before it; z1 is overwritten by its own cotangent.
-#[inline(always)]
-fn pull_to_first<S: Simd>(plan: &BlockPlan, adjoints: &[PackedConv; 3], plane: Plane, d2: &[V], z1: &mut [V]) {
-    let (area, width) = (plan.shape.area(), plan.shape.image.width);
-    adjoints[1].run(plane, d2, false, |c, y, p, v: S| {
-        let at = c * area + y * width + p;
-        let d: S = plan.prepare_derivative(1, c, S::load(&z1[at]));
-        d.mul(v).store(&mut z1[at]);
-    });
 }
 
 impl Workspace {
-    /// `len` vectors of buffer number `n`.
-    pub(crate) fn buffer(&mut self, n: usize, len: usize) -> &mut [V] {
-        sized(&mut self.buffers[n], len)
+    /// Buffer number `n` for `plane`, with a zero border, and the buffer for transforms.
+    #[inline(always)]
+    pub(crate) fn bordered(&mut self, n: usize, plane: Plane) -> (&mut [V], &mut Vec<V>) {
+        (fresh(&mut self.buffers[n], plane), &mut self.transforms)
     }
 }

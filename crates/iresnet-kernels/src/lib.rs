@@ -20,6 +20,7 @@ mod level;
 mod power;
 pub mod reference;
 mod simd;
+mod winograd;
 
 pub use activation::Activation;
 pub use batchnorm::{BatchNormTape, Moments};

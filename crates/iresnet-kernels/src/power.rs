@@ -5,6 +5,7 @@
 
 use rayon::prelude::*;
 
+use crate::LANES;
 use crate::level::{Level, leveled};
 use crate::simd::{Simd, axpy, dot};
 
@@ -93,7 +94,7 @@ fn correlate_inner<S: Simd>(u: &[f32], v: &[f32], shape: &ConvShape, out: &mut [
         spread_u.fill(0.0);
         planes.spread_one(&u[o * area..(o + 1) * area], &mut spread_u);
         for i in 0..shape.in_channels {
-            let plane = &planes.input[i * planes.stride..(i + 1) * planes.stride];
+            let plane = &planes.input[i * planes.stride..];
             for tap in 0..taps {
                 let shifted = &plane[planes.offset(tap)..][..len];
                 out[(o * shape.in_channels + i) * taps + tap] = dot::<S>(&spread_u, shifted);
@@ -129,7 +130,7 @@ impl Planes {
         let row = w + 2 * (shape.kernel / 2);
         let stride = row * (h + 2 * (shape.kernel / 2));
         let channels = shape.in_channels.max(shape.out_channels);
-        Planes { shape, row, stride, input: vec![0.0; channels * stride], sum: vec![0.0; h * row] }
+        Planes { shape, row, stride, input: vec![0.0; channels * stride + LANES], sum: vec![0.0; h * row + LANES] }
     }
 
     fn area(&self) -> usize {
@@ -137,10 +138,10 @@ impl Planes {
         h * w
     }
 
-    /// Length of a sum over rows: the last row ends with its last inner value.
+    /// Length of a sum over rows, rounded up to whole vectors: what lies behind the last inner value is never read.
     fn len(&self) -> usize {
         let (h, w) = self.shape.extent();
-        (h - 1) * self.row + w
+        ((h - 1) * self.row + w).next_multiple_of(LANES)
     }
 
     fn offset(&self, tap: usize) -> usize {
@@ -201,7 +202,7 @@ impl Planes {
             let mut sum = std::mem::take(&mut self.sum);
             sum[..len].fill(0.0);
             for f in 0..from {
-                let plane = &self.input[f * self.stride..(f + 1) * self.stride];
+                let plane = &self.input[f * self.stride..];
                 for tap in 0..taps {
                     let factor = weight(t, f, tap, taps);
                     axpy::<S>(factor, &plane[self.offset(tap)..][..len], &mut sum[..len]);
