@@ -2,7 +2,7 @@
 //!
 //! | `--data` | images | split | source |
 //! | --- | --- | --- | --- |
-//! | `digits` | 1 x 8 x 8, 10 classes | first 1,437 rows train, last 360 test | embedded (UCI, CC BY 4.0) |
+//! | `digits` | 1 x 8 x 8, 10 classes | every fifth row test (360) | embedded (UCI, CC BY 4.0) |
 //! | `mnist` | 1 x 28 x 28, 10 classes | official | IDX files, raw or `.gz` |
 //! | `cifar10` | 3 x 32 x 32, 10 classes | official | binary version, unpacked or `.tar.gz` |
 //! | a folder | any one size, grey or RGB | its `train/` and `test/` | `train/<class>/*.png` or `.jpg` |
