@@ -73,13 +73,15 @@ fn each<S: Simd>(z: S, f: impl Fn(f32) -> f32) -> S {
 }
 
 impl Activation {
-    /// `κ(z)` of each lane; NaN stays NaN (that is what adding `0 z` is for).
+    /// `κ(z)` of each lane; NaN stays NaN.
     #[inline(always)]
     pub(crate) fn apply<S: Simd>(self, z: S) -> S {
         match self {
             Activation::Relu => z.relu(),
-            Activation::Elu => each(z, |z| if z > 0.0 { z } else { expm1_negative(z) + z * 0.0 }),
-            Activation::Softplus => each(z, |z| z.max(0.0) + ln_1p(exp_negative(-z.abs())) + z * 0.0),
+            Activation::Elu => each(z, |z| if z > 0.0 || z.is_nan() { z } else { expm1_negative(z) }),
+            Activation::Softplus => {
+                each(z, |z| if z.is_nan() { z } else { z.max(0.0) + ln_1p(exp_negative(-z.abs())) })
+            }
             Activation::LipSwish => each(z, |z| z * sigmoid(z) * (1.0 / 1.1)),
         }
     }

@@ -6,7 +6,7 @@
 
 use rayon::prelude::*;
 
-use crate::block::{BlockPlan, DropoutMask, Workspace, add_all, border, each_row, masked, partitions, with_workspace};
+use crate::block::{BlockPlan, DropoutMask, Workspace, add_all, border, masked, partitions, with_workspace};
 use crate::conv::{self, Output, Plane, weight_gradient};
 use crate::level::leveled;
 use crate::simd::Simd;
@@ -134,6 +134,7 @@ impl BlockPlan {
         let shape = &self.shape;
         let (len, middle) = (shape.image.pack_len(), shape.bottleneck * shape.area() * LANES);
         let packs = x.len() / len;
+        assert!(packs > 0 && x.len() == gradient.len(), "packs of {len} values in and out");
         let places = shape.places();
         let mut affine_end = affine_gradient.len();
         // Cotangent of the output of convolution i; the outermost is h dL/dy.
@@ -200,21 +201,10 @@ impl BlockPlan {
         pulled: &mut [f32],
         len: usize,
     ) {
-        let (area, channels) = (self.shape.area(), map.scale.len());
+        let area = self.shape.area();
         pulled.par_chunks_mut(len).zip(source.par_chunks(len)).enumerate().for_each(|(pack, (out, source))| {
-            let lanes = lane_factors(pack, samples);
-            let (out, source) = (vectors_mut(out), vectors(source));
-            for c in 0..channels {
-                let along = (totals[c] / count as f64) as f32;
-                let constant = (totals[channels + c] / count as f64) as f32;
-                let (scale, mean, inv_std) = (map.scale[c], map.mean[c], map.inv_std[c]);
-                for (d, z) in out[c * area..(c + 1) * area].iter_mut().zip(&source[c * area..(c + 1) * area]) {
-                    for l in 0..LANES {
-                        let xhat = (z[l] - mean) * inv_std;
-                        d[l] = scale * lanes[l] * (d[l] - constant - xhat * along);
-                    }
-                }
-            }
+            let statistics = Statistics { map, totals, count, lanes: lane_factors(pack, samples) };
+            pull_through(self.level, &statistics, area, vectors(source), vectors_mut(out));
         });
     }
 
@@ -223,28 +213,20 @@ impl BlockPlan {
         let area = self.shape.area();
         let len = channels * area * LANES;
         let count = samples * area;
-        let sums = |of: &(dyn Fn(usize, f32) -> f32 + Sync)| -> Vec<f64> {
+        let means = |centre: Option<&[f32]>| -> Vec<f32> {
             let partials: Vec<Vec<f64>> = source
                 .par_chunks(len)
                 .enumerate()
                 .map(|(pack, source)| {
                     let lanes = lane_factors(pack, samples);
-                    let sum_of = |c: usize| {
-                        let mut sum = [0.0f32; LANES];
-                        for z in &vectors(source)[c * area..(c + 1) * area] {
-                            for l in 0..LANES {
-                                sum[l] += of(c, z[l]);
-                            }
-                        }
-                        sum.iter().zip(lanes).map(|(s, lane)| f64::from(s * lane)).sum()
-                    };
-                    (0..channels).map(sum_of).collect()
+                    let sums = channel_sums(self.level, vectors(source), area, channels, centre);
+                    sums.iter().map(|sum| sum.iter().zip(lanes).map(|(s, lane)| f64::from(s * lane)).sum()).collect()
                 })
                 .collect();
-            (0..channels).map(|c| partials.iter().map(|p| p[c]).sum::<f64>() / count as f64).collect()
+            (0..channels).map(|c| (partials.iter().map(|p| p[c]).sum::<f64>() / count as f64) as f32).collect()
         };
-        let mean: Vec<f32> = sums(&|_, z| z).iter().map(|m| *m as f32).collect();
-        let var = sums(&|c, z| (z - mean[c]) * (z - mean[c])).iter().map(|v| *v as f32).collect();
+        let mean = means(None);
+        let var = means(Some(&mean));
         Moments { mean, var, count }
     }
 
@@ -263,6 +245,60 @@ impl BlockPlan {
     }
 }
 
+/// Sum over the positions of each channel of the values, or of the squares of what is left of them without `centre`.
+#[inline(always)]
+fn channel_sums_inner<S: Simd>(source: &[V], area: usize, channels: usize, centre: Option<&[f32]>) -> Vec<V> {
+    let mut sums = Vec::with_capacity(channels);
+    for c in 0..channels {
+        let mut sum = S::splat(0.0);
+        let values = &source[c * area..(c + 1) * area];
+        match centre {
+            None => {
+                for z in values {
+                    sum = sum.add(S::load(z));
+                }
+            }
+            Some(centre) => {
+                let centre = S::splat(centre[c]);
+                for z in values {
+                    let d = S::load(z).sub(centre);
+                    sum = d.mul_add(d, sum);
+                }
+            }
+        }
+        sums.push(sum.array());
+    }
+    sums
+}
+leveled!(fn channel_sums = channel_sums_inner(
+    source: &[V], area: usize, channels: usize, centre: Option<&[f32]>
+) -> Vec<V>);
+
+/// What the gradient through batch statistics needs of one pack.
+struct Statistics<'a> {
+    map: &'a Map,
+    totals: &'a [f64],
+    count: usize,
+    lanes: V,
+}
+
+#[inline(always)]
+fn pull_through_inner<S: Simd>(statistics: &Statistics<'_>, area: usize, source: &[V], out: &mut [V]) {
+    let Statistics { map, totals, count, lanes } = statistics;
+    let channels = map.scale.len();
+    for c in 0..channels {
+        let along = S::splat((totals[c] / *count as f64) as f32);
+        let constant = S::splat((totals[channels + c] / *count as f64) as f32);
+        let scale = S::load(lanes).mul(S::splat(map.scale[c]));
+        let (mean, inv_std) = (S::splat(map.mean[c]), S::splat(map.inv_std[c]));
+        for (d, z) in out[c * area..(c + 1) * area].iter_mut().zip(&source[c * area..(c + 1) * area]) {
+            let xhat = S::load(z).sub(mean).mul(inv_std);
+            scale.mul(S::load(d).sub(constant).sub(xhat.mul(along))).store(d);
+        }
+    }
+}
+leveled!(fn pull_through = pull_through_inner(statistics: &Statistics<'_>, area: usize, source: &[V], out: &mut [V]));
+
 /// `κ(scale z + shift)` times the dropout mask, into the bordered input of convolution `i`.
 #[inline(always)]
 fn fill<S: Simd>(
@@ -273,18 +309,21 @@ fn fill<S: Simd>(
     plane: Plane,
     out: &mut [V],
 ) {
-    each_row(plane, |c, row, at| {
-        for x in 0..plane.width {
-            let mut value = S::load(&z[at + x]);
-            if let Some(map) = map {
-                value = plan.shape.activation.apply(map.apply(c, value));
+    for c in 0..plane.channels {
+        for y in 0..plane.height {
+            let (row, at) = (plane.row(c, y), (c * plane.height + y) * plane.width);
+            for x in 0..plane.width {
+                let mut value = S::load(&z[at + x]);
+                if let Some(map) = map {
+                    value = plan.shape.activation.apply(map.apply(c, value));
+                }
+                if let Some(mask) = mask {
+                    value = masked(value, mask.bits[at + x], mask.scale);
+                }
+                value.store(&mut out[row + x]);
             }
-            if let Some(mask) = mask {
-                value = masked(value, mask.bits[at + x], mask.scale);
-            }
-            value.store(&mut out[row + x]);
         }
-    });
+    }
 }
 
 /// Convolution `i` of one pack behind its normalisation; the last one adds `h g` to `out`.

@@ -156,7 +156,11 @@ impl BlockPlan {
         purpose: Purpose,
         level: Level,
     ) -> Self {
+        assert!(Level::available().contains(&level), "this processor has no {level:?}");
         assert_eq!(weights.len(), shape.num_weights(), "weights of {shape:?}");
+        for (map, (channels, _)) in affine.iter().flatten().zip(shape.channels()) {
+            assert_eq!((map.scale.len(), map.shift.len()), (channels, channels), "channels of an affine map");
+        }
         assert!(shape.kernels.iter().all(|k| k % 2 == 1), "odd kernels, not {:?}", shape.kernels);
         let places = shape.places();
         let of = |i: usize| (&weights[places[2 * i].clone()], &weights[places[2 * i + 1].clone()]);
@@ -206,6 +210,7 @@ impl BlockPlan {
     pub fn forward(&self, x: &[f32], y: &mut [f32], mask: Option<DropoutMask<'_>>) {
         let len = self.shape.image.pack_len();
         let mask_len = self.shape.bottleneck * self.shape.area();
+        assert!(x.len() == y.len() && x.len().is_multiple_of(len), "packs of {len} values in and out");
         y.par_chunks_mut(len).zip(x.par_chunks(len)).enumerate().for_each(|(i, (y, x))| {
             y.copy_from_slice(x);
             with_workspace(|workspace| self.forward_pack(y, mask.map(|m| m.of_pack(i, mask_len)), workspace));
@@ -219,6 +224,8 @@ impl BlockPlan {
     pub fn backward(&self, x: &[f32], gradient: &mut [f32], mask: Option<DropoutMask<'_>>, weights: &mut [f32]) {
         let len = self.shape.image.pack_len();
         let mask_len = self.shape.bottleneck * self.shape.area();
+        assert!(x.len() == gradient.len() && x.len().is_multiple_of(len), "packs of {len} values in and out");
+        assert_eq!(weights.len(), self.shape.num_weights(), "gradients of {:?}", self.shape);
         let partials: Vec<Vec<f32>> = partitions(gradient, len)
             .into_par_iter()
             .map(|(first, gradients)| {
@@ -239,8 +246,10 @@ impl BlockPlan {
     /// What stands before convolution `i`: the affine map if there is one, κ if there is one.
     #[inline(always)]
     fn prepare<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
-        let z = self.affine_of(i, channel, z);
-        if i > 0 || self.shape.activate_input { self.shape.activation.apply(z) } else { z }
+        if i == 0 && !self.shape.activate_input {
+            return z;
+        }
+        self.shape.activation.apply(self.affine_of(i, channel, z))
     }
 
     #[inline(always)]
@@ -254,11 +263,10 @@ impl BlockPlan {
     /// Derivative of [`Self::prepare`] at `z`.
     #[inline(always)]
     fn prepare_derivative<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
-        let at = self.affine_of(i, channel, z);
-        let derivative = match i > 0 || self.shape.activate_input {
-            true => self.shape.activation.derivative(at),
-            false => S::splat(1.0),
-        };
+        if i == 0 && !self.shape.activate_input {
+            return S::splat(1.0);
+        }
+        let derivative = self.shape.activation.derivative(self.affine_of(i, channel, z));
         match &self.affine {
             Some(maps) => derivative.mul(S::splat(maps[i].0[channel])),
             None => derivative,
@@ -268,15 +276,18 @@ impl BlockPlan {
     /// Fills the bordered input of convolution `i` from unbordered `z`.
     #[inline(always)]
     fn fill<S: Simd>(&self, i: usize, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
-        each_row(plane, |c, row, at| {
-            for x in 0..plane.width {
-                let mut value = self.prepare(i, c, S::load(&z[at + x]));
-                if let Some(mask) = mask {
-                    value = masked(value, mask.bits[at + x], mask.scale);
+        for c in 0..plane.channels {
+            for y in 0..plane.height {
+                let (row, at) = (plane.row(c, y), (c * plane.height + y) * plane.width);
+                for x in 0..plane.width {
+                    let mut value = self.prepare(i, c, S::load(&z[at + x]));
+                    if let Some(mask) = mask {
+                        value = masked(value, mask.bits[at + x], mask.scale);
+                    }
+                    value.store(&mut out[row + x]);
                 }
-                value.store(&mut out[row + x]);
             }
-        });
+        }
     }
 }
 
@@ -292,19 +303,22 @@ impl BlockPlan {
         plane: Plane,
         out: &mut [V],
     ) {
-        each_row(plane, |c, row, start| {
-            for x in 0..plane.width {
-                let at = start + x;
-                let mut value = S::load(&v[at]);
-                if let Some(mask) = mask {
-                    value = masked(value, mask.bits[at], mask.scale);
+        for c in 0..plane.channels {
+            for y in 0..plane.height {
+                let (row, start) = (plane.row(c, y), (c * plane.height + y) * plane.width);
+                for x in 0..plane.width {
+                    let at = start + x;
+                    let mut value = S::load(&v[at]);
+                    if let Some(mask) = mask {
+                        value = masked(value, mask.bits[at], mask.scale);
+                    }
+                    let d: S = self.prepare_derivative(i, c, S::load(&z[at]));
+                    let value = d.mul(value);
+                    value.store(&mut z[at]);
+                    value.store(&mut out[row + x]);
                 }
-                let d: S = self.prepare_derivative(i, c, S::load(&z[at]));
-                let value = d.mul(value);
-                value.store(&mut z[at]);
-                value.store(&mut out[row + x]);
             }
-        });
+        }
     }
 }
 
@@ -321,7 +335,11 @@ pub(crate) fn each_row(plane: Plane, mut visit: impl FnMut(usize, usize, usize))
 /// `value * scale` where the bit is set, else 0.
 #[inline(always)]
 pub(crate) fn masked<S: Simd>(value: S, bits: u16, scale: f32) -> S {
-    value.mul(S::load(&std::array::from_fn(|l| if bits >> l & 1 == 1 { scale } else { 0.0 })))
+    let mut factors = [0.0; LANES];
+    for l in 0..LANES {
+        factors[l] = if bits >> l & 1 == 1 { scale } else { 0.0 };
+    }
+    value.mul(S::load(&factors))
 }
 
 /// Number of partial sums of the weight gradient: fixed, so that results do not depend on the number of threads.
@@ -427,8 +445,8 @@ fn fixed_point_inner<S: Simd>(plan: &BlockPlan, target: &[V], x: &mut [V], works
     let mut sums = [[0.0; LANES]; 4];
     let output = Output::FixedPoint { x, target, step: plan.shape.step, sums: &mut sums };
     convolve(plan.level, &plan.convs[2], plan.shape.plane(2), inner.a2, true, inner.transforms, output);
-    let [a, b, c, d] = sums.each_ref().map(S::load);
-    a.add(b).add(c.add(d)).array()
+    let [a, b, c, d] = &sums;
+    S::load(a).add(S::load(b)).add(S::load(c).add(S::load(d))).array()
 }
 leveled!(fn fixed_point = fixed_point_inner(plan: &BlockPlan, target: &[V], x: &mut [V], workspace: &mut Workspace) -> V);
 
@@ -460,9 +478,7 @@ leveled!(fn jvp = jvp_inner(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], w
 #[inline(always)]
 pub(crate) fn border(plane: Plane, z: &[V], out: &mut [V]) {
     each_row(plane, |_, row, at| {
-        for x in 0..plane.width {
-            out[row + x] = z[at + x];
-        }
+        out[row..row + plane.width].copy_from_slice(&z[at..at + plane.width]);
     });
 }
 

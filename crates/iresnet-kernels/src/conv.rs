@@ -100,10 +100,8 @@ impl PackedConv {
 
     #[inline(always)]
     fn run<S: Simd>(&self, plane: Plane, input: &[V], bias: bool, scratch: &mut Vec<V>, mut output: Output<'_>) {
-        let (area, width) = (plane.height * plane.width, plane.width);
-        let mut store = |c: usize, y: usize, x: usize, value: S| output.put(c * area + y * width + x, value);
         if let Some(winograd) = &self.winograd {
-            return winograd.run(plane, input, bias.then_some(&self.bias), scratch, &mut store);
+            return winograd.run::<S>(plane, input, bias.then_some(&self.bias), scratch, &mut output);
         }
         let taps = self.kernel * self.kernel;
         let mut packed = 0;
@@ -116,10 +114,10 @@ impl PackedConv {
                 start[..count].copy_from_slice(&self.bias[block..block + count]);
             }
             match count {
-                4 => self.block::<S, 4>(plane, input, weights, block, start, &mut store),
-                3 => self.block::<S, 3>(plane, input, weights, block, start, &mut store),
-                2 => self.block::<S, 2>(plane, input, weights, block, start, &mut store),
-                _ => self.block::<S, 1>(plane, input, weights, block, start, &mut store),
+                4 => self.block::<S, 4>(plane, input, weights, block, start, &mut output),
+                3 => self.block::<S, 3>(plane, input, weights, block, start, &mut output),
+                2 => self.block::<S, 2>(plane, input, weights, block, start, &mut output),
+                _ => self.block::<S, 1>(plane, input, weights, block, start, &mut output),
             }
         }
     }
@@ -132,7 +130,7 @@ impl PackedConv {
         weights: &[f32],
         block: usize,
         bias: [f32; CO],
-        store: &mut impl FnMut(usize, usize, usize, S),
+        output: &mut Output<'_>,
     ) {
         for y in 0..plane.height {
             let mut x = 0;
@@ -140,13 +138,13 @@ impl PackedConv {
                 let left = plane.width - x;
                 // 7 divides the sides of MNIST's stages, 4 those of CIFAR-10's.
                 let tile = if S::TILE >= 7 && plane.width.is_multiple_of(7) {
-                    self.tile::<S, N, 7>(plane, input, weights, y, x, block, bias, store);
+                    self.tile::<S, N, 7>(plane, input, weights, y, x, block, bias, output);
                     7
                 } else if S::TILE >= 4 && left >= 4 {
-                    self.tile::<S, N, 4>(plane, input, weights, y, x, block, bias, store);
+                    self.tile::<S, N, 4>(plane, input, weights, y, x, block, bias, output);
                     4
                 } else {
-                    self.tile::<S, N, 1>(plane, input, weights, y, x, block, bias, store);
+                    self.tile::<S, N, 1>(plane, input, weights, y, x, block, bias, output);
                     1
                 };
                 x += tile;
@@ -164,7 +162,7 @@ impl PackedConv {
         x: usize,
         block: usize,
         bias: [f32; CO],
-        store: &mut impl FnMut(usize, usize, usize, S),
+        output: &mut Output<'_>,
     ) {
         let mut sums = [[S::splat(0.0); XT]; N];
         for n in 0..N {
@@ -179,7 +177,10 @@ impl PackedConv {
                 for kx in 0..self.kernel {
                     let taps: &[f32; N] = weights.next().expect("packed").try_into().expect("N weights");
                     let values: &[V; XT] = input[row + kx..row + kx + XT].try_into().expect("XT vectors");
-                    let factors = taps.map(S::splat);
+                    let mut factors = [S::splat(0.0); N];
+                    for n in 0..N {
+                        factors[n] = S::splat(taps[n]);
+                    }
                     for t in 0..XT {
                         let value = S::load(&values[t]);
                         for n in 0..N {
@@ -191,7 +192,7 @@ impl PackedConv {
         }
         for n in 0..N {
             for t in 0..XT {
-                store(block + n, y, x + t, sums[n][t]);
+                output.put(((block + n) * plane.height + y) * plane.width + x + t, sums[n][t]);
             }
         }
     }
@@ -209,7 +210,7 @@ pub(crate) enum Output<'a> {
 
 impl Output<'_> {
     #[inline(always)]
-    fn put<S: Simd>(&mut self, at: usize, value: S) {
+    pub(crate) fn put<S: Simd>(&mut self, at: usize, value: S) {
         match self {
             Output::Store(to) => value.store(&mut to[at]),
             Output::Add { to, step } => {
@@ -275,6 +276,7 @@ fn weight_gradient_inner<S: Simd>(
                     (3, 3) => taps::<S, 3, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
                     (2, 3) => taps::<S, 2, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
                     (1, 3) => taps::<S, 1, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
+                    (4, 1) => taps::<S, 4, 1>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
                     _ => {
                         for kx in 0..kernel {
                             for o in block..block + count {
@@ -319,11 +321,14 @@ fn taps<S: Simd, const N: usize, const K: usize>(
         let values = &input[row..row + plane.width + K - 1];
         for x in 0..plane.width {
             let window: &[V; K] = values[x..x + K].try_into().expect("K vectors");
-            let window = window.each_ref().map(S::load);
+            let mut values = [S::splat(0.0); K];
+            for k in 0..K {
+                values[k] = S::load(&window[k]);
+            }
             for n in 0..N {
                 let out = S::load(&cotangent[(block + n) * area + y * plane.width + x]);
                 for k in 0..K {
-                    sums[n][k] = window[k].mul_add(out, sums[n][k]);
+                    sums[n][k] = values[k].mul_add(out, sums[n][k]);
                 }
             }
         }

@@ -19,11 +19,19 @@ impl Level {
         static LEVEL: OnceLock<Level> = OnceLock::new();
         *LEVEL.get_or_init(|| {
             let best = Level::available().last().copied().unwrap_or(Level::Baseline);
-            match std::env::var("IRESNET_SIMD").as_deref() {
-                Ok("baseline") => Level::Baseline,
-                Ok("avx2") => best.min(Level::Avx2),
-                _ => best,
-            }
+            let Ok(name) = std::env::var("IRESNET_SIMD") else { return best };
+            let named = match name.as_str() {
+                "baseline" => Some(Level::Baseline),
+                "avx2" => Some(Level::Avx2),
+                "avx512" => Some(Level::Avx512),
+                _ => None,
+            };
+            named.filter(|level| *level <= best).unwrap_or_else(|| {
+                eprintln!(
+                    "IRESNET_SIMD={name} is not baseline, avx2 or avx512, or not of this processor; using {best:?}"
+                );
+                best
+            })
         })
     }
 
@@ -49,7 +57,8 @@ impl Level {
 
 /// Defines a function that runs `$inner` compiled for the given level.
 ///
-/// `$inner` is generic over [`crate::simd::Simd`] and must be `#[inline(always)]`, so that each wrapper holds its own copy compiled for its instructions.
+/// `$inner` is generic over [`crate::simd::Simd`] and must be `#[inline(always)]`, so that each wrapper holds its own copy compiled for its instructions. No
+/// arithmetic may hide in a closure: one that is not inlined is compiled without them, at a call an operation.
 macro_rules! leveled {
     ($(#[$meta:meta])* $vis:vis fn $name:ident = $inner:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$meta])*

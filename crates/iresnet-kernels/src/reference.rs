@@ -67,12 +67,13 @@ pub fn branch(
     let mut z = x.to_vec();
     for i in 0..3 {
         let (cin, cout) = shape.channels()[i];
-        if let Some(maps) = affine {
+        let prepared = i > 0 || shape.activate_input;
+        if let (Some(maps), true) = (affine, prepared) {
             for (at, z) in z.iter_mut().enumerate() {
                 *z = *z * maps[i].0[at / (h * w)] + maps[i].1[at / (h * w)];
             }
         }
-        if i > 0 || shape.activate_input {
+        if prepared {
             z.iter_mut().for_each(|z| *z = activate(shape.activation, *z));
         }
         if let (2, Some(mask)) = (i, mask) {

@@ -4,7 +4,7 @@
 //! error of the textbook's 0, ±1, ±2. The transforms follow from Toom and Cook: with `M(x) = x (x^2 - a^2)(x^2 - b^2)`,
 //! the rows of `B^T` are the coefficients of `M / (x - p)` and of `M`, those of `G` powers of `p` over `M'(p)`.
 
-use crate::conv::Plane;
+use crate::conv::{Output, Plane};
 use crate::simd::Simd;
 use crate::{LANES, V};
 
@@ -57,7 +57,7 @@ impl WinogradConv {
         WinogradConv { in_channels, out_channels, weights: packed }
     }
 
-    /// Calls `store(channel, y, x, value)` with every value of the convolution, `bias` included.
+    /// Hands every value of the convolution, `bias` included, to `output`.
     ///
     /// The plane has a border of 1 and covers whole tiles.
     #[inline(always)]
@@ -67,7 +67,7 @@ impl WinogradConv {
         input: &[V],
         bias: Option<&[f32]>,
         scratch: &mut Vec<V>,
-        store: &mut impl FnMut(usize, usize, usize, S),
+        output: &mut Output<'_>,
     ) {
         let (across, down) = (plane.width.div_ceil(4), plane.height.div_ceil(4));
         let (cin, cout) = (self.in_channels, self.out_channels);
@@ -110,12 +110,15 @@ impl WinogradConv {
                 let (ty, tx) = ((first + t) / across, (first + t) % across);
                 for c in 0..cout {
                     let rows = transform_output::<S>(&m[c * count + t..], m_stride);
-                    let start = S::splat(bias.map_or(0.0, |bias| bias[c]));
+                    let start = S::splat(match bias {
+                        Some(bias) => bias[c],
+                        None => 0.0,
+                    });
                     for (dy, row) in rows.iter().enumerate() {
                         for (dx, value) in row.iter().enumerate() {
                             let (y, x) = (4 * ty + dy, 4 * tx + dx);
                             if y < plane.height && x < plane.width {
-                                store(c, y, x, value.add(start));
+                                output.put((c * plane.height + y) * plane.width + x, value.add(start));
                             }
                         }
                     }
@@ -149,7 +152,11 @@ fn transform_input<S: Simd>(patch: &[V], row_stride: usize, out: &mut [V], strid
     let mut rows = [[S::splat(0.0); 6]; 6];
     for y in 0..6 {
         let values: &[V; 6] = patch[y * row_stride..y * row_stride + 6].try_into().expect("six vectors");
-        rows[y] = input_row(values.each_ref().map(S::load));
+        let mut d = [S::splat(0.0); 6];
+        for x in 0..6 {
+            d[x] = S::load(&values[x]);
+        }
+        rows[y] = input_row(d);
     }
     for x in 0..6 {
         let column = input_row([rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
@@ -175,11 +182,24 @@ fn output_row<S: Simd>(m: [S; 6]) -> [S; 4] {
 /// `A^T m A` of one tile, read with a stride of `stride` vectors.
 #[inline(always)]
 fn transform_output<S: Simd>(m: &[V], stride: usize) -> [[S; 4]; 4] {
-    let mut columns = [[S::splat(0.0); 4]; 6];
+    let zero = S::splat(0.0);
+    let mut columns = [[zero; 4]; 6];
     for x in 0..6 {
-        columns[x] = output_row(std::array::from_fn(|y| S::load(&m[(6 * y + x) * stride])));
+        let mut column = [zero; 6];
+        for y in 0..6 {
+            column[y] = S::load(&m[(6 * y + x) * stride]);
+        }
+        columns[x] = output_row(column);
     }
-    std::array::from_fn(|y| output_row(std::array::from_fn(|x| columns[x][y])))
+    let mut rows = [[zero; 4]; 4];
+    for y in 0..4 {
+        let mut row = [zero; 6];
+        for x in 0..6 {
+            row[x] = columns[x][y];
+        }
+        rows[y] = output_row(row);
+    }
+    rows
 }
 
 /// `m[out][tile] = sum over in of weights[out, in] v[in][tile]` for `T` tiles.
@@ -204,7 +224,10 @@ fn product_block<S: Simd, const T: usize, const N: usize>(weights: &[f32], v: &[
     let (weights, _) = weights.as_chunks::<N>();
     let (v, _) = v.as_chunks::<T>();
     for (w, values) in weights.iter().zip(v) {
-        let factors = w.map(S::splat);
+        let mut factors = [S::splat(0.0); N];
+        for n in 0..N {
+            factors[n] = S::splat(w[n]);
+        }
         for t in 0..T {
             let value = S::load(&values[t]);
             for n in 0..N {

@@ -4,11 +4,17 @@
 //! exists everywhere, `Lip(F) <= prod (1 + L_t)` and `Lip(F^-1) <= prod 1 / (1 - L_t)`. All in evaluation mode: no
 //! dropout, BatchNorm with running statistics.
 
+mod margin;
+mod rescale;
+
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::model::IResNet;
-use crate::spectrum::UpperBound;
+use crate::spectrum::{Method, UpperBound};
+
+pub use margin::{Margins, Prediction, certified_accuracy};
+pub use rescale::rescaling;
 
 /// One layer of a certificate.
 #[derive(Clone, Debug, Serialize)]
@@ -17,6 +23,8 @@ pub struct LayerBound {
     pub name: String,
     /// Bound of its norm.
     pub norm: UpperBound,
+    /// How it was found.
+    pub method: Method,
 }
 
 /// One block of a certificate.
@@ -33,7 +41,10 @@ pub struct BlockBound {
 }
 
 /// What is proved of a network, or why nothing is.
+///
+/// Only [`Certificate::of`] makes one.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Certificate {
     /// Whether the inverse exists everywhere.
     pub certified: bool,
@@ -64,20 +75,20 @@ impl Certificate {
                 .layers(block)
                 .iter()
                 .map(|layer| {
-                    let norm = layer.norm_from_above();
+                    let (norm, method) = layer.best_bound();
                     done += 1;
                     progress(done, total);
-                    LayerBound { name: layer.name.clone(), norm }
+                    LayerBound { name: layer.name.clone(), norm, method }
                 })
                 .collect();
             let gains: Vec<UpperBound> =
                 effective.affine.iter().flatten().map(|map| UpperBound::diagonal(&map.scale)).collect();
             // κ is 1-Lipschitz, each of the four.
-            let step = UpperBound::of_theory(f64::from(block.shape.step));
+            let step = UpperBound::proved(f64::from(block.shape.step));
             let lipschitz = layers.iter().map(|l| l.norm).chain(gains.iter().copied()).fold(step, UpperBound::times);
             blocks.push(BlockBound { name: block.name.clone(), layers, gains, lipschitz });
         }
-        let reasons: Vec<String> = blocks.iter().filter(|b| b.lipschitz.value() >= 1.0).map(reason).collect();
+        let reasons: Vec<String> = blocks.iter().filter(|b| !b.contracts()).map(reason).collect();
         let certified = reasons.is_empty();
         let up = |product: f64| product * (1.0 + 4.0 * blocks.len() as f64 * f64::EPSILON);
         Certificate {
@@ -92,6 +103,21 @@ impl Certificate {
         }
     }
 
+    /// Iterations after which Picard's method is certainly within `tolerance` of a block's preimage, block by block:
+    /// the smallest `k` with `L^k / (1 - L) <= tolerance`, in units of the first step `||x^1 - x^0||`. `None` for
+    /// blocks that do not contract.
+    pub fn iterations(&self, tolerance: f64) -> Vec<Option<usize>> {
+        self.blocks.iter().map(|block| block.iterations(tolerance)).collect()
+    }
+
+    /// Bound of `Lip(F)` for [`Margins`].
+    pub fn trunk_lipschitz(&self) -> UpperBound {
+        let one = UpperBound::proved(1.0);
+        self.blocks
+            .iter()
+            .fold(one, |product, b| product.times(UpperBound::proved((1.0 + b.lipschitz.value()).next_up())))
+    }
+
     /// Bounds of `Lip(h g)` of every block, for solvers.
     ///
     /// Only for the weights that were examined: a certificate of others gives nothing.
@@ -99,6 +125,24 @@ impl Certificate {
         let input = model.layout().input;
         let fits = self.weights_sha256 == checksum(model) && self.image == [input.channels, input.height, input.width];
         fits.then(|| self.blocks.iter().map(|b| b.lipschitz.value()).collect())
+    }
+}
+
+impl BlockBound {
+    /// Whether `Lip(h g) < 1` is proved.
+    pub fn contracts(&self) -> bool {
+        self.lipschitz.value() < 1.0
+    }
+
+    fn iterations(&self, tolerance: f64) -> Option<usize> {
+        let lipschitz = self.lipschitz.value();
+        if !(self.contracts() && tolerance > 0.0) {
+            return None;
+        }
+        let within = tolerance * (1.0 - lipschitz);
+        // L = 0: the first step is the last.
+        let needed = if within >= 1.0 { 0.0 } else { (within.ln() / lipschitz.ln()).ceil().max(1.0) };
+        Some(needed as usize)
     }
 }
 

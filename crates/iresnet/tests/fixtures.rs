@@ -131,9 +131,10 @@ impl Fixture {
         assert_eq!(ours.len(), theirs.len(), "{}: {name}", self.name);
         let difference: f64 = ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>().sqrt();
         let size: f64 = theirs.iter().map(|b| b * b).sum::<f64>().sqrt();
-        // Biases in front of a BatchNorm have no gradient: what is left of it is rounding, relative to the whole one.
+        // Biases in front of a BatchNorm have no gradient: what is left of it is the rounding of hundreds of terms that
+        // cancel, relative to the whole gradient.
         let whole = if name.starts_with("gradient.") { self.gradient_norm() } else { 0.0 };
-        assert!(difference <= tolerance * size + 1e-6 * whole, "{}: {name} off by {:e}", self.name, difference / size);
+        assert!(difference <= tolerance * size + 1e-5 * whole, "{}: {name} off by {:e}", self.name, difference / size);
     }
 }
 

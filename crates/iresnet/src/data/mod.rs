@@ -2,7 +2,7 @@
 //!
 //! | `--data` | images | split | source |
 //! | --- | --- | --- | --- |
-//! | `digits` | 1 x 8 x 8, 10 classes | every fifth row test (360) | embedded (UCI, CC BY 4.0) |
+//! | `digits` | 1 x 8 x 8, 10 classes | every fifth of a class test (364) | embedded (UCI, CC BY 4.0) |
 //! | `mnist` | 1 x 28 x 28, 10 classes | official | IDX files, raw or `.gz` |
 //! | `cifar10` | 3 x 32 x 32, 10 classes | official | binary version, unpacked or `.tar.gz` |
 //! | a folder | any one size, grey or RGB | its `train/` and `test/` | `train/<class>/*.png` or `.jpg` |
@@ -195,6 +195,6 @@ mod tests {
         let test = digits::load().test;
         let first = test.first(7);
         assert_eq!((first.len(), first.image(6)), (7, test.image(6)));
-        assert_eq!(test.first(1000).len(), 360);
+        assert_eq!(test.first(1000).len(), 364);
     }
 }

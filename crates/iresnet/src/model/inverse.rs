@@ -16,6 +16,7 @@ use crate::solve::{Branch, Contradiction, LANES, Outcome, SampleReport, Solver, 
 pub struct ConvBranch<'a> {
     plan: &'a BlockPlan,
     lipschitz: Option<f64>,
+    offset_scale: f64,
 }
 
 impl Branch<f32> for ConvBranch<'_> {
@@ -35,6 +36,10 @@ impl Branch<f32> for ConvBranch<'_> {
 
     fn lipschitz(&self) -> Option<f64> {
         self.lipschitz
+    }
+
+    fn offset_scale(&self) -> f64 {
+        self.offset_scale
     }
 
     fn fixed_point(&self, y: &[f32], x: &mut [f32], scratch: &mut Workspace) -> [f64; LANES] {
@@ -188,7 +193,11 @@ impl FixedTrunk {
         for (s, stage) in layout.stages.iter().enumerate().rev() {
             for block in stage.blocks.iter().rev() {
                 index -= 1;
-                let branch = ConvBranch { plan: &self.plans[index], lipschitz: lipschitz.map(|l| l[index]) };
+                let branch = ConvBranch {
+                    plan: &self.plans[index],
+                    lipschitz: lipschitz.map(|l| l[index]),
+                    offset_scale: self.offset_scales[index],
+                };
                 let solved = solve(&branch, &packs, samples, solver, stop)?;
                 packs = solved.x;
                 blocks.push(summarize(&block.name, &solved.reports, branch.lipschitz));

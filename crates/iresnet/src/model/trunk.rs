@@ -62,6 +62,8 @@ pub(crate) fn upsample(packs: &[f32], shape: ImageShape, to: ImageShape) -> Vec<
 pub struct FixedTrunk {
     pub(crate) layout: Arc<Layout>,
     pub(crate) plans: Vec<BlockPlan>,
+    /// Of each block: see [`crate::solve::Branch::offset_scale`].
+    pub(crate) offset_scales: Vec<f64>,
 }
 
 impl FixedTrunk {
@@ -72,7 +74,9 @@ impl FixedTrunk {
             .zip(&weights.blocks)
             .map(|(block, weights)| plan(block, weights, Purpose::Inference))
             .collect();
-        FixedTrunk { layout, plans }
+        let offset_scales =
+            layout.blocks().zip(&weights.blocks).map(|(block, weights)| weights.offset_scale(block)).collect();
+        FixedTrunk { layout, plans, offset_scales }
     }
 
     /// Latents of `images`.

@@ -2,7 +2,7 @@
 
 use crate::solve::{Branch, LANES, Scalar};
 
-/// `h (W2 tanh(W1 x + b1) + b2)` with its bound `h ||W1|| ||W2||` (tanh is 1-Lipschitz).
+/// `h (W2 tanh(W1 x + b1) + b2)` with its bound `|h| ||W1|| ||W2||` (tanh is 1-Lipschitz).
 #[derive(Clone, Debug)]
 pub struct Dense<T> {
     /// `[hidden, len]`
@@ -12,6 +12,7 @@ pub struct Dense<T> {
     w2: Vec<T>,
     b2: Vec<T>,
     lipschitz: f64,
+    offset_scale: f64,
 }
 
 /// Hidden values of one pack.
@@ -66,22 +67,35 @@ impl<T: Scalar> Dense<T> {
     pub fn new(len: usize, w1: &[f64], b1: &[f64], w2: &[f64], b2: &[f64], step: f64) -> Self {
         let hidden = b1.len();
         assert_eq!((w1.len(), w2.len(), b2.len()), (hidden * len, len * hidden, len), "sizes of a dense branch");
-        let narrow = |w: &[f64], factor: f64| w.iter().map(|w| T::from_f64(factor * w)).collect();
+        let narrow = |w: &[f64], factor: f64| -> Vec<T> { w.iter().map(|w| T::from_f64(factor * w)).collect() };
+        let wide = |w: &[T]| -> Vec<f64> { w.iter().map(|w| w.to_f64()).collect() };
+        let length = |b: &[f64]| b.iter().map(|b| b * b).sum::<f64>().sqrt();
+        let (w1, w2) = (narrow(w1, 1.0), narrow(w2, step));
+        // Of the weights in use: rounding them to T can lengthen a matrix of rank r by sqrt(r) times its epsilon.
+        let (norm1, norm2) = (norm_bound(&wide(&w1), len), norm_bound(&wide(&w2), hidden));
         Dense {
-            w1: narrow(w1, 1.0),
+            w1,
             b1: narrow(b1, 1.0),
-            w2: narrow(w2, step),
+            w2,
             b2: narrow(b2, step),
-            // Rounding the weights to T may lengthen them by its epsilon, each.
-            lipschitz: step * norm_bound(w1, len) * norm_bound(w2, hidden) * (1.0 + 2.0 * T::EPSILON),
+            lipschitz: norm1 * norm2 * (1.0 + f64::EPSILON),
+            offset_scale: norm2 * length(b1) + step.abs() * length(b2),
         }
     }
 
     /// The same with both matrices scaled down, where needed, so that the bound is at most `target`.
     pub fn contractive(len: usize, w1: &[f64], b1: &[f64], w2: &[f64], b2: &[f64], target: f64) -> Self {
         let plain = Self::new(len, w1, b1, w2, b2, 1.0);
-        let step = (target / plain.lipschitz).min(1.0) * (1.0 - 1e-9);
-        Self::new(len, w1, b1, w2, b2, step)
+        let mut step = (target / plain.lipschitz).min(1.0) * (1.0 - 1e-9);
+        loop {
+            let branch = Self::new(len, w1, b1, w2, b2, step);
+            // Rounding the weights to T may have lengthened them past the target. (NaN is not above it, and ends here.)
+            if branch.lipschitz > target && target > 0.0 {
+                step *= target / branch.lipschitz * (1.0 - T::EPSILON);
+            } else {
+                return branch;
+            }
+        }
     }
 }
 
@@ -102,6 +116,10 @@ impl<T: Scalar> Branch<T> for Dense<T> {
 
     fn lipschitz(&self) -> Option<f64> {
         Some(self.lipschitz)
+    }
+
+    fn offset_scale(&self) -> f64 {
+        self.offset_scale
     }
 }
 

@@ -3,8 +3,10 @@
 //! Any [`Branch`] will do; [`Dense`] blocks for vector data come with it. See `examples/own_branch.rs`.
 
 mod dense;
+mod train;
 
 pub use dense::{Dense, DenseScratch};
+pub use train::{LineError, LineTraining, TrainedLine, trajectories};
 
 use crate::solve::{Branch, Contradiction, LANES, SampleReport, Scalar, Solved, Solver, Stop, solve};
 

@@ -10,7 +10,7 @@ use super::{Branch, LANES, Scalar, Solver};
 /// Anderson acceleration, `memory` differences deep (1 to 4 make sense).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Anderson {
-    /// Differences that are kept.
+    /// Differences that are kept; none makes it the plain iteration.
     pub memory: usize,
 }
 
@@ -40,7 +40,8 @@ impl<T: Scalar> Solver<T> for Anderson {
     fn init(&self, len: usize) -> AndersonState<T> {
         let pack = || vec![T::ZERO; len * LANES];
         AndersonState {
-            differences: (0..self.memory).map(|_| (pack(), pack())).collect(),
+            // The newest pair has a place even where none is kept.
+            differences: (0..self.memory.max(1)).map(|_| (pack(), pack())).collect(),
             last_x: pack(),
             last_f: pack(),
             g: pack(),

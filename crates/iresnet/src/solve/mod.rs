@@ -42,6 +42,14 @@ pub trait Branch<T: Scalar>: Sync {
     /// A certified bound on `Lip(g)`, if there is one.
     fn lipschitz(&self) -> Option<f64>;
 
+    /// Norm of what `g` adds up at `x = 0`, terms that cancel included: biases through the norms of the layers behind.
+    ///
+    /// Evaluating `g` rounds at this scale however short `x` and `g(x)` are, so error bars and the check of the
+    /// certificate must allow for it. Zero suits branches without constant terms.
+    fn offset_scale(&self) -> f64 {
+        0.0
+    }
+
     /// `x <- y - g(x)`; returns `||x_new - x_old||` of each lane. Override it where the two can be fused.
     fn fixed_point(&self, y: &[T], x: &mut [T], scratch: &mut Self::Scratch) -> [f64; LANES] {
         let mut g = vec![T::ZERO; x.len()];
@@ -181,7 +189,7 @@ const SAMPLES_A_TASK: usize = 4 * LANES;
 /// Steps that contradict the certified Lipschitz constant beyond round-off.
 ///
 /// # Panics
-/// If `y` does not hold `ceil(samples / 16)` packs.
+/// If `y` does not hold `ceil(samples / 16)` packs, or the branch has no values.
 pub fn solve<T: Scalar, B: Branch<T>, S: Solver<T>>(
     branch: &B,
     y: &[T],
@@ -189,6 +197,7 @@ pub fn solve<T: Scalar, B: Branch<T>, S: Solver<T>>(
     solver: &S,
     stop: Stop,
 ) -> Result<Solved<T>, Contradiction> {
+    assert!(!branch.is_empty(), "a branch must have at least one value a sample");
     let pack = branch.len() * LANES;
     assert_eq!(y.len(), samples.div_ceil(LANES) * pack, "packs of {samples} samples of {} values", branch.len());
     let mut x = vec![T::ZERO; y.len()];
@@ -294,15 +303,20 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
     }
 
     /// Lengths below this are round-off: a few units in the last place of the values that are subtracted.
-    fn round_off(lane: &Lane) -> f64 {
-        4.0 * T::EPSILON * (lane.size + lane.travelled)
+    fn round_off(&self, lane: &Lane) -> f64 {
+        4.0 * T::EPSILON * (lane.size + lane.travelled + self.branch.offset_scale())
+    }
+
+    /// The certified constant, where it makes the branch contractive. Nothing below zero is a Lipschitz constant.
+    fn contraction(&self) -> Option<f64> {
+        self.branch.lipschitz().filter(|lipschitz| (0.0..1.0).contains(lipschitz))
     }
 
     /// Books one step; `Some` ends the sample.
     fn judge(&self, lane: &mut Lane, residual: f64) -> Result<Option<Outcome>, Contradiction> {
         lane.iterations += 1;
         lane.travelled += residual;
-        let (previous, round_off) = (lane.previous, Self::round_off(lane));
+        let (previous, round_off) = (lane.previous, self.round_off(lane));
         lane.previous = residual;
         if !residual.is_finite() || !lane.size.is_finite() {
             return Ok(Some(Outcome::NonFinite));
@@ -314,19 +328,16 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
                 let ratio = residual / previous;
                 lane.contraction = Some(lane.contraction.map_or(ratio, |c| c.max(ratio)));
             }
-            if let Some(lipschitz) = self.branch.lipschitz() {
+            if let Some(lipschitz) = self.contraction() {
                 // Both steps carry round-off; float32 sums of squares add a few units of relative error.
                 let allowed = lipschitz * previous * (1.0 + 64.0 * T::EPSILON) + 2.0 * round_off;
-                if lipschitz < 1.0 && residual > allowed {
+                if residual > allowed {
                     let (sample, iteration, step) = (self.first + lane.sample, lane.iterations, residual);
                     return Err(Contradiction { sample, iteration, step, previous, lipschitz, allowed });
                 }
             }
         }
-        let gain = match self.branch.lipschitz() {
-            Some(lipschitz) if lipschitz < 1.0 => lipschitz.max(T::EPSILON) / (1.0 - lipschitz),
-            _ => 1.0,
-        };
+        let gain = self.contraction().map_or(1.0, |lipschitz| lipschitz.max(T::EPSILON) / (1.0 - lipschitz));
         // An exact fixed point cannot be improved, whatever the tolerance.
         let may_stop = self.stop.tolerance >= 0.0;
         if may_stop && (residual * gain <= self.stop.tolerance * lane.size || residual == 0.0) {
@@ -344,10 +355,9 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
 
     fn report(&self, lane: &Lane, residual: f64, outcome: Outcome) -> SampleReport {
         let error_bar = self
-            .branch
-            .lipschitz()
-            .filter(|l| *l < 1.0 && residual.is_finite())
-            .map(|lipschitz| (lipschitz * residual + Self::round_off(lane)) / (1.0 - lipschitz));
+            .contraction()
+            .filter(|_| residual.is_finite())
+            .map(|lipschitz| (lipschitz * residual + self.round_off(lane)) / (1.0 - lipschitz));
         SampleReport {
             outcome,
             iterations: lane.iterations,

@@ -153,3 +153,45 @@ fn bad_samples_leave_the_others_as_they_are_alone() {
         }
     }
 }
+
+/// `g(0)` is zero only because large terms cancel: the arithmetic rounds at the size of those terms, not at that of
+/// `x`. The float64 solve of the very same weights is the truth.
+#[test]
+fn cancelling_offsets_neither_refute_certificates_nor_break_bars() {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let (len, hidden) = (16, 32);
+    for case in 0..200 {
+        let mut narrow = |n: usize, scale: f64| -> Vec<f64> {
+            random(&mut rng, n).iter().map(|v| f64::from((v * scale) as f32)).collect()
+        };
+        let (w1, w2, b1) = (narrow(len * hidden, 0.1), narrow(len * hidden, 0.1), narrow(hidden, 3.0));
+        let cancel = |row: &[f64]| -row.iter().zip(&b1).map(|(w, b)| w * b.tanh()).sum::<f64>();
+        let b2: Vec<f64> = w2.chunks_exact(hidden).map(|row| f64::from(cancel(row) as f32)).collect();
+        let branch = Dense::<f32>::new(len, &w1, &b1, &w2, &b2, 1.0);
+        let exact = Dense::<f64>::new(len, &w1, &b1, &w2, &b2, 1.0);
+        let stop = Stop { tolerance: 0.0, max_iterations: 300 };
+        let truth = solve(&exact, &vec![0.0; len * LANES], 1, &Picard, stop).unwrap();
+        let solved = solve(&branch, &vec![0.0; len * LANES], 1, &Picard, stop).unwrap();
+        let x: Vec<f64> = unpack(&solved.x, len, 1).iter().map(|v| f64::from(*v)).collect();
+        let error = distance(&x, &unpack(&truth.x, len, 1));
+        let bar = solved.reports[0].error_bar.unwrap() + truth.reports[0].error_bar.unwrap();
+        assert!(error <= bar, "{case}: {error:e} > {bar:e}");
+    }
+}
+
+#[test]
+fn negative_steps_and_no_memory_are_fine() {
+    let (one, zero) = ([1.0], [0.0]);
+    let branch = Dense::<f64>::new(1, &one, &zero, &one, &zero, -0.5);
+    assert!(Branch::<f64>::lipschitz(&branch).unwrap() >= 0.5);
+    let truth = [0.4];
+    let y = Sequence { branches: vec![branch.clone()] }.forward(&pack(&truth, 1));
+    let stop = Stop { tolerance: 1e-10, max_iterations: 100 };
+    let picard = solve(&branch, &y, 1, &Picard, stop).unwrap();
+    let anderson = solve(&branch, &y, 1, &Anderson { memory: 0 }, stop).unwrap();
+    for solved in [&picard, &anderson] {
+        assert_eq!(solved.reports[0].outcome, Outcome::Converged);
+        assert!((solved.x[0] - truth[0]).abs() <= 1e-10);
+    }
+    assert_eq!(anderson.reports[0].iterations, picard.reports[0].iterations);
+}

@@ -2,13 +2,17 @@
 //!
 //! With circular padding on `n x m` images the singular values of a convolution are exactly those of its symbol
 //! `F(w) = sum_d K_d exp(-i w.d)`, a `C_out x C_in` matrix a frequency, on the `n x m` grid (Sedghi et al. 2018). With
-//! zero padding, which the networks use, those of the circular one at the same size are no bound. A zero-padded image
-//! is a circular one of size `n + floor(k/2)` whose far rows are zero, so the norm there is a bound, and so is it for
-//! every larger torus. From below, the power method on the zero-padded operator itself gives the other end.
+//! zero padding, which the networks use, those of the circular one at the same size are no bound; [`Method`] lists what
+//! is. From below, the Lanczos method on the zero-padded operator itself gives the other end of an [`Interval`].
 
 mod bound;
 mod gram;
+mod norm;
 mod operator;
+mod padded;
+mod positive;
+mod taps;
+mod torus;
 
 use std::f64::consts::TAU;
 
@@ -18,7 +22,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use bound::{Interval, LowerBound, UpperBound};
-pub use operator::ZeroPadded;
+pub use norm::Method;
+pub use operator::{Search, ZeroPadded};
 
 /// One convolution, stride 1, with the weights in use.
 #[derive(Clone, Debug)]
@@ -64,18 +69,7 @@ impl ConvLayer<'_> {
     ///
     /// Kernels larger than the grid wrap around, as the symbol does by itself.
     pub fn circular(&self, height: usize, width: usize) -> Vec<f64> {
-        // The weights are real, so F(-w) is the conjugate of F(w) and has the same singular values.
-        let half: Vec<(usize, usize, usize)> = (0..height)
-            .flat_map(|y| (0..width).map(move |x| (y, x)))
-            .filter_map(|(y, x)| {
-                let mirror = ((height - y) % height, (width - x) % width);
-                match (y, x).cmp(&mirror) {
-                    std::cmp::Ordering::Less => Some((y, x, 2)),
-                    std::cmp::Ordering::Equal => Some((y, x, 1)),
-                    std::cmp::Ordering::Greater => None,
-                }
-            })
-            .collect();
+        let half = torus::half_grid([height, width]);
         half.into_par_iter()
             .flat_map_iter(|(y, x, times)| {
                 let symbol = self.symbol(TAU * y as f64 / height as f64, TAU * x as f64 / width as f64);
@@ -91,17 +85,9 @@ impl ConvLayer<'_> {
         values.sort_by(|a, b| b.total_cmp(a));
         values
     }
-
-    /// The zero-padded operator's norm between rigorous bounds.
-    pub fn norm(&self) -> Interval {
-        let lower = match self.kernel {
-            1 => LowerBound::of_dense(largest(&self.circular(1, 1)), self.out_channels, self.in_channels),
-            _ => ZeroPadded::new(self).norm_from_below(200),
-        };
-        Interval { lower, upper: self.norm_from_above() }
-    }
 }
 
+#[cfg(test)]
 fn largest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
 }
@@ -113,6 +99,8 @@ pub struct LayerSpectrum {
     pub name: String,
     /// Bounds of the norm of the operator in use, zero padding.
     pub norm: Interval,
+    /// How its upper end was found.
+    pub method: Method,
     /// All singular values with circular padding, largest first.
     pub circular: Vec<f64>,
 }
@@ -128,8 +116,9 @@ impl Spectrum {
     /// Computes everything; `progress` gets layers done and layers in all.
     pub fn of(layers: &[ConvLayer<'_>], mut progress: impl FnMut(usize, usize)) -> Self {
         let done = layers.iter().enumerate().map(|(i, layer)| {
+            let (norm, method) = layer.interval();
             let spectrum =
-                LayerSpectrum { name: layer.name.clone(), norm: layer.norm(), circular: layer.circular_spectrum() };
+                LayerSpectrum { name: layer.name.clone(), norm, method, circular: layer.circular_spectrum() };
             progress(i + 1, layers.len());
             spectrum
         });

@@ -32,9 +32,9 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// Learning rate of `epoch` (from 0).
-    pub fn learning_rate_at(&self, epoch: usize) -> f64 {
-        let passed = self.milestones.iter().filter(|&&m| epoch as f64 >= m * self.epochs as f64 - 1e-9).count();
+    /// Learning rate when `epochs_done` epochs, with fractions, are done.
+    pub fn learning_rate_at(&self, epochs_done: f64) -> f64 {
+        let passed = self.milestones.iter().filter(|&&m| epochs_done >= m * self.epochs as f64 - 1e-9).count();
         self.learning_rate * self.decay.powi(passed as i32)
     }
 

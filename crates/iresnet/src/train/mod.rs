@@ -84,7 +84,7 @@ pub fn train(
     let mut saved = Instant::now();
     while progress.epoch < config.epochs {
         let started = Instant::now();
-        let learning_rate = config.learning_rate_at(progress.epoch);
+        let learning_rate = config.learning_rate_at(progress.epoch as f64);
         let loader = Loader::train(
             &data.train,
             &record.normalization,
@@ -105,7 +105,8 @@ pub fn train(
                 let (loss, epoch, step) = (result.loss, progress.epoch + 1, progress.batch + 1);
                 return Err(RunError::Diverged { loss, epoch, step });
             }
-            sgd.step(&mut model, &result.gradients, config, learning_rate);
+            let done = progress.epoch as f64 + progress.batch as f64 / batches as f64;
+            sgd.step(&mut model, &result.gradients, config, config.learning_rate_at(done));
             model.track(&result);
             progress.batch += 1;
             progress.step += 1;

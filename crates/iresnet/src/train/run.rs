@@ -82,7 +82,7 @@ pub enum RunError {
 pub struct EpochRecord {
     /// From 1.
     pub epoch: usize,
-    /// Learning rate in it.
+    /// Learning rate at its start.
     pub learning_rate: f64,
     /// Mean cross-entropy on the training images, as they were augmented.
     pub train_loss: f64,

@@ -1,0 +1,153 @@
+//! Which bound of a layer's norm to compute, and by which method it was found.
+
+use faer::Mat;
+use serde::Serialize;
+
+use super::operator::{Search, ZeroPadded};
+use super::padded::{self, PaddedGram};
+use super::taps::Taps;
+use super::torus::{Symbols, half_grid};
+use super::{ConvLayer, Interval, LowerBound, UpperBound, gram};
+
+/// A rigorous way to bound the norm of a zero-padded convolution from above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// The weights are one matrix: 1x1 kernels and linear layers, to about ten digits.
+    Matrix,
+    /// Cholesky factorisation of the banded `s I - W W^T` of the operator in use; within a few thousandths.
+    ZeroPadded,
+    /// Gram iteration on the explicit operator; within 1e-4, for small ones.
+    Gram,
+    /// The circular norm at `n + floor(k/2)` per axis, where nothing wraps around into the image: the outputs that are
+    /// kept read at most `floor(k/2)` zeros beyond either edge, and the same zeros serve both edges. Above the true
+    /// norm by about `(pi / n)^2 / 2` per axis at most, usually far less.
+    Torus,
+    /// Valid for images of every size: `max over an N-grid / cos^2(pi (k - 1) / (2 N))`, by Bernstein's inequality for
+    /// trigonometric polynomials of degree `(k - 1) / 2` in each axis. 4 % above at the N that is used, `8 (k - 1)`.
+    EverySize,
+}
+
+/// Largest operator whose explicit Gram matrix is formed.
+const GRAM_SIDE: usize = 1024;
+
+/// Operations that one layer's bound may take before a coarser method is chosen: about half a second.
+const PADDED_BUDGET: f64 = 1e10;
+const TORUS_BUDGET: f64 = 5e10;
+
+/// Operations that the search from below may take.
+const SEARCH_BUDGET: f64 = 2e10;
+
+/// By how much a bound exceeds what was found from below, at best.
+const SURPLUS: f64 = 2e-3;
+
+impl ConvLayer<'_> {
+    /// A rigorous upper bound of the norm of the operator in use, and how it was found: the tightest method whose cost
+    /// is small.
+    ///
+    /// Weights that are not finite have no norm: the bound is infinite.
+    pub fn best_bound(&self) -> (UpperBound, Method) {
+        let method = match self.kernel {
+            1 => Method::Matrix,
+            _ if padded::cost(self) <= PADDED_BUDGET => Method::ZeroPadded,
+            _ if self.torus_cost() <= TORUS_BUDGET => Method::Torus,
+            _ => Method::EverySize,
+        };
+        let bound = self.bound_by(method).unwrap_or(UpperBound::proved(f64::INFINITY));
+        (bound, method)
+    }
+
+    /// [`ConvLayer::best_bound`] without the method.
+    pub fn norm_from_above(&self) -> UpperBound {
+        self.best_bound().0
+    }
+
+    /// The bound that `method` gives; `None` if the method does not apply to this layer: [`Method::Matrix`] with larger
+    /// kernels, [`Method::Gram`] with large operators.
+    pub fn bound_by(&self, method: Method) -> Option<UpperBound> {
+        if !self.weight.iter().all(|w| w.is_finite()) {
+            return Some(UpperBound::proved(f64::INFINITY));
+        }
+        if self.weight.iter().all(|w| *w == 0.0) {
+            return Some(UpperBound::proved(0.0));
+        }
+        let bound = match method {
+            Method::Matrix if self.kernel > 1 => return None,
+            Method::Gram if self.smaller_side() > GRAM_SIDE => return None,
+            Method::Matrix => Symbols::of(&Taps::of(self, false)).bound([1, 1], 1e-10, self.lower().value()),
+            Method::ZeroPadded => PaddedGram::of(self).bound(self.lower().value(), SURPLUS),
+            Method::Gram => self.gram_bound(),
+            Method::Torus => Symbols::of(&Taps::of(self, false)).bound(self.torus(), SURPLUS, 0.0),
+            Method::EverySize => {
+                let grid = (8 * (self.kernel - 1)).max(1);
+                let slope = std::f64::consts::PI * (self.kernel - 1) as f64 / (2 * grid) as f64;
+                let cosine = slope.cos() * (1.0 - 4.0 * f64::EPSILON);
+                (Symbols::of(&Taps::of(self, false)).bound([grid, grid], SURPLUS, 0.0) / (cosine * cosine)).next_up()
+            }
+        };
+        Some(UpperBound::proved(bound))
+    }
+
+    /// The zero-padded operator's norm between rigorous bounds.
+    pub fn norm(&self) -> Interval {
+        self.interval().0
+    }
+
+    /// [`ConvLayer::norm`] and how its upper end was found.
+    pub fn interval(&self) -> (Interval, Method) {
+        let (upper, method) = self.best_bound();
+        (Interval { lower: self.lower(), upper }, method)
+    }
+
+    /// The zero-padded operator's norm from below.
+    fn lower(&self) -> LowerBound {
+        // A 1x1 kernel does the same at every pixel.
+        let pixel = ConvLayer { height: 1, width: 1, ..self.clone() };
+        let layer = if self.kernel == 1 { &pixel } else { self };
+        ZeroPadded::new(layer).norm_from_below(layer.search())
+    }
+
+    /// Smaller side of the operator as a matrix.
+    fn smaller_side(&self) -> usize {
+        self.out_channels.min(self.in_channels) * self.height * self.width
+    }
+
+    fn torus(&self) -> [usize; 2] {
+        [self.height + self.kernel / 2, self.width + self.kernel / 2]
+    }
+
+    /// A complex factorisation at half of the frequencies.
+    fn torus_cost(&self) -> f64 {
+        let side = self.out_channels.min(self.in_channels) as f64;
+        half_grid(self.torus()).len() as f64 * side.powi(3) * 4.0 / 3.0
+    }
+
+    fn search(&self) -> Search {
+        if self.height * self.width == 1 || self.kernel == 1 {
+            return Search { steps: 200, tolerance: 1e-13 };
+        }
+        let step = 4.0 * (self.weight.len() * self.height * self.width) as f64;
+        Search { steps: ((SEARCH_BUDGET / step) as usize).clamp(16, 64), tolerance: 1e-4 }
+    }
+
+    /// Gram iteration on the explicit operator.
+    fn gram_bound(&self) -> f64 {
+        let operator = ZeroPadded::new(self);
+        let area = self.height * self.width;
+        let side = self.smaller_side();
+        // Column i of W W^T or W^T W.
+        let column = |i: usize| {
+            let mut unit = vec![0.0; side];
+            unit[i] = 1.0;
+            match self.out_channels <= self.in_channels {
+                true => operator.apply(&operator.apply_transposed(&unit)),
+                false => operator.apply_transposed(&operator.apply(&unit)),
+            }
+        };
+        let images: Vec<Vec<f64>> = (0..side).map(column).collect();
+        let matrix = Mat::from_fn(side, side, |r, c| images[c][r]);
+        let terms = self.kernel * self.kernel * self.in_channels.max(self.out_channels);
+        // Each weight acts on at most every pixel.
+        gram::norm_bound(matrix, terms, self.frobenius() * (area as f64).sqrt())
+    }
+}
