@@ -117,7 +117,7 @@ pub struct TrainArgs {
     /// Run folder
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,
-    /// Go on from the checkpoint in the run folder
+    /// Go on from the checkpoint in the run folder, with the same options (the schedule depends on --epochs)
     #[arg(long)]
     pub resume: bool,
     /// Change one value of the preset, such as `--set model.dropout=0`; repeatable

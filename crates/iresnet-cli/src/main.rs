@@ -17,6 +17,14 @@ pub enum Verdict {
 }
 
 fn main() -> std::process::ExitCode {
+    // A reader that has seen enough, such as `head`, ends the program without a word.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload_as_str().is_some_and(|message| message.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        usual(info);
+    }));
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or_default() {
         Command::Train(args) => commands::train::run(args),
@@ -33,8 +41,22 @@ fn main() -> std::process::ExitCode {
         Ok(Verdict::Done) => 0.into(),
         Ok(Verdict::ClaimFails) => 3.into(),
         Err(error) => {
-            eprintln!("error: {error:#}");
-            if error.is::<args::UsageError>() { 2.into() } else { 1.into() }
+            eprintln!("error: {error}");
+            exit_code(&error).into()
         }
+    }
+}
+
+/// 2 for wrong use, 3 for a certificate that a solver refuted, else 1.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    use iresnet_lab::table1::TableError;
+    let refuted = error.is::<iresnet::solve::Contradiction>()
+        || matches!(error.downcast_ref(), Some(TableError::Contradiction(_)));
+    if error.is::<args::UsageError>() {
+        2
+    } else if refuted {
+        3
+    } else {
+        1
     }
 }

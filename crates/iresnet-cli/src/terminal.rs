@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::args::UsageError;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use iresnet::train::{BatchReport, EpochRecord, Observer};
@@ -84,6 +85,9 @@ impl Observer for TrainingProgress {
 /// Sizes the thread pool that all kernels share.
 pub fn set_threads(threads: Option<usize>) -> Result<()> {
     if let Some(threads) = threads {
+        if threads == 0 {
+            return Err(UsageError("--threads must be at least 1".into()).into());
+        }
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     }
     Ok(())

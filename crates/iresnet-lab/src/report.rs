@@ -70,10 +70,14 @@ fn caption(table: &Table1) -> String {
     } else {
         " The paper has no figures for this data; its MNIST ones stand beside for orientation."
     };
+    let diverged = match table.diverged.as_slice() {
+        [] => String::new(),
+        models => format!(" Training diverged, so that there is no row: {}.", models.join(", ")),
+    };
     format!(
         "{}, preset {}, {epochs} epochs, seed {}, iresnet {}. Normed L2 is the mean over {samples} test images of \
          ||x - x^|| / ||x|| on the network's input, after at most {} iterations a block; an image's iteration ends \
-         early at the rounding of float32. The guarantee comes from upper bounds of the operators in use.{against}",
+         early at the rounding of float32. The guarantee comes from upper bounds of the operators in use.{against}{diverged}",
         table.data, table.preset, table.seed, table.version, table.max_iterations
     )
 }

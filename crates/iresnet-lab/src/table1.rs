@@ -73,6 +73,8 @@ pub struct Table1 {
     pub max_iterations: usize,
     /// One row a model.
     pub rows: Vec<Row>,
+    /// Models whose loss stopped being a number: they have no row.
+    pub diverged: Vec<String>,
 }
 
 /// Why there is no table.
@@ -109,12 +111,17 @@ pub fn table1<O: Observer>(
     stop: &AtomicBool,
     observer: impl Fn(Norm) -> O,
 ) -> Result<Option<Table1>, TableError> {
-    let mut rows = Vec::new();
+    let (mut rows, mut diverged) = (Vec::new(), Vec::new());
     for norm in MODELS {
         let mut record = record.clone();
         record.model.norm = norm;
         let dir = RunDir::create(&out.join("runs").join(run_name(norm)), &record, true)?;
-        let (model, progress, ended) = train(&dir, &record, data, &Device::flex(), stop, &mut observer(norm))?;
+        let trained = train(&dir, &record, data, &Device::flex(), stop, &mut observer(norm));
+        if let Err(RunError::Diverged { .. }) = &trained {
+            diverged.push(norm.label());
+            continue;
+        }
+        let (model, progress, ended) = trained?;
         if ended == Ended::Stopped || stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -126,6 +133,7 @@ pub fn table1<O: Observer>(
         let normalization = &record.normalization;
         let reconstruction =
             reconstruction(&model, &test, normalization, &Picard, limits, lipschitz.as_deref(), &mut |_, _| {})?;
+        let inverse_seconds = begun.elapsed().as_secs_f64();
         rows.push(Row {
             model: norm.label(),
             error_percent: error_percent(&model, &data.test, normalization, &mut |_, _| {}),
@@ -134,7 +142,7 @@ pub fn table1<O: Observer>(
             largest_block_lipschitz: certificate.blocks.iter().map(|b| b.lipschitz.value()).fold(0.0, f64::max),
             epochs: progress.epoch,
             training_seconds: progress.epochs.iter().map(|e| e.seconds).sum(),
-            inverse_seconds: begun.elapsed().as_secs_f64(),
+            inverse_seconds,
         });
     }
     Ok(Some(Table1 {
@@ -144,5 +152,6 @@ pub fn table1<O: Observer>(
         version: record.version.clone(),
         max_iterations: ITERATIONS,
         rows,
+        diverged,
     }))
 }

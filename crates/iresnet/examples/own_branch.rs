@@ -28,10 +28,9 @@ fn main() {
     let points = [0.5, -1.0, 2.0, 3.0, -4.0, 0.0];
     let latent = network.forward(&pack(&points, 2));
     let stop = Stop { tolerance: 1e-12, max_iterations: 200 };
-    let (x, reports) = network.inverse(&latent, 3, &Picard, stop).expect("the bound is true");
-    for (n, (point, back)) in points.chunks(2).zip(unpack(&x, 2, 3).chunks(2)).enumerate() {
-        let bars: Vec<f64> = reports.iter().map(|block| block[n].error_bar.unwrap_or(f64::NAN)).collect();
-        println!("{point:?} came back as {back:?}; error bars of the blocks, last first: {bars:?}");
+    let inverse = network.inverse(&latent, 3, &Picard, stop).expect("the bound is true");
+    for ((point, back), bar) in points.chunks(2).zip(unpack(&inverse.x, 2, 3).chunks(2)).zip(&inverse.error_bars) {
+        println!("{point:?} came back as {back:?}, off by at most {:.1e}", bar.expect("the blocks have bounds"));
     }
     let audit = network.audit();
     println!(

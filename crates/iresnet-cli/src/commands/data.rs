@@ -25,7 +25,13 @@ fn folder(dir: &DataDir) -> PathBuf {
 /// Loads what `--data` names.
 pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
     let split = data::load(data, &folder(dir), &Download::default())?;
-    Ok(Loaded { split, data: data.into() })
+    // A folder is saved with its whole path: the run must find it from anywhere.
+    let named = data == "digits" || OFFICIAL.iter().any(|set| set.name == data);
+    let data = match std::fs::canonicalize(data) {
+        Ok(path) if !named => path.display().to_string(),
+        _ => data.into(),
+    };
+    Ok(Loaded { split, data })
 }
 
 impl Loaded {

@@ -48,6 +48,9 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     if args.tolerance.is_nan() || args.tolerance < 0.0 {
         return Err(UsageError(format!("--tolerance {} must be zero or positive", args.tolerance)).into());
     }
+    if args.max_iterations == 0 {
+        return Err(UsageError("--max-iterations must be at least 1".into()).into());
+    }
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let (names, pictures) = pictures(&args, &record)?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
@@ -111,7 +114,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     println!("{} images, tolerance {} on the {}", names.len(), args.tolerance, report.tolerance_on);
     for result in &results.images {
         println!(
-            "{:<32} normed L2 {:>8}  iterations {:>5}  {:?}",
+            "{:<32} normed L2 {:>8}  iterations of all blocks {:>5}  {:?}",
             result.image,
             result.normed_l2.map_or("inf".into(), |e| format!("{e:.1e}")),
             result.report.iterations,

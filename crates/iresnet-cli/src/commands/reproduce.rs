@@ -24,15 +24,14 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     config.validate().map_err(|e| UsageError(e.to_string()))?;
     let loaded = load(&args.data, &args.data_dir)?;
     let name = &loaded.split.name;
-    let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{name}").into());
+    let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(" (image folder)")).into());
     // The place of the results is opened before hours of work go into them.
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let record = loaded.record(&preset, config, args.seed);
     let stop = terminal::stop_flag()?;
     let observer = |norm: iresnet::model::Norm| TrainingProgress::new(format!("{:<10}", norm.label()));
     let Some(table) = table1::table1(&record, &loaded.split, &out, INVERTED, &stop, observer)? else {
-        eprintln!("stopped; the same command goes on where it was");
-        return Ok(Verdict::Done);
+        anyhow::bail!("stopped; the same command goes on where it was");
     };
     let json = serde_json::to_string_pretty(&table.rows)?;
     let files = [

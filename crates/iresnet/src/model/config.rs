@@ -1,4 +1,4 @@
-//! What a network is, as data: the architecture of SPEC-style i-ResNets and its named presets.
+//! What a network is, as data: the architecture of i-ResNets and its named presets.
 
 use serde::{Deserialize, Serialize};
 

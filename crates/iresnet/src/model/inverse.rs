@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::IResNet;
 use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
-use crate::solve::{Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, solve};
+use crate::solve::{
+    Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, network_error_bar, share_tolerance, solve,
+};
 
 /// `h g` of one block on the fused kernels.
 pub struct ConvBranch<'a> {
@@ -104,8 +106,9 @@ pub struct InversionReport {
     pub images: Vec<ImageReport>,
     /// One a block, in the order of the inverse: the last block first.
     pub blocks: Vec<BlockReport>,
-    /// `error` where the tolerance bounded the distance from the true preimage of each block, `residual` where it
-    /// could only bound the residual because there is no certificate.
+    /// `error` where the tolerance was shared out among the blocks so that their errors add up to it at the network's
+    /// input, `residual` where it could only bound each block's residual because there is no certificate. Shares below
+    /// round-off cannot be kept: the error bars say what was reached.
     pub tolerance_on: &'static str,
 }
 
@@ -146,8 +149,9 @@ fn count(outcomes: impl Iterator<Item = Outcome>) -> BTreeMap<Outcome, usize> {
 impl IResNet {
     /// The images whose latents are `latent` `[n, C, H, W]`.
     ///
-    /// With a `certificate` of these weights the tolerance bounds the distance from each block's true preimage; else
-    /// it bounds the residual.
+    /// With a `certificate` of these weights the tolerance is meant for the whole inverse and shared out among the
+    /// blocks ([`share_tolerance`]; each share relative to the length of the block's own `y`); else it bounds each
+    /// block's residual.
     ///
     /// # Errors
     /// Steps that contradict the certificate. Not converging is no error but part of the report.
@@ -187,6 +191,12 @@ impl FixedTrunk {
         let mut shape = layout.latent;
         let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
         iresnet_kernels::pack(latent, shape, &mut packs);
+        let constants: Option<Vec<f64>> = lipschitz.map(|l| l.iter().rev().copied().collect());
+        // A negative tolerance makes every iteration and has no share.
+        let shares = constants
+            .as_ref()
+            .filter(|_| stop.tolerance >= 0.0)
+            .and_then(|constants| share_tolerance(stop.tolerance, constants));
         let mut by_block: Vec<Vec<SampleReport>> = Vec::new();
         let mut blocks = Vec::new();
         let mut index = self.plans.len();
@@ -198,7 +208,8 @@ impl FixedTrunk {
                     lipschitz: lipschitz.map(|l| l[index]),
                     offset_scale: self.offset_scales[index],
                 };
-                let solved = solve(&branch, &packs, samples, solver, stop)?;
+                let tolerance = shares.as_ref().map_or(stop.tolerance, |shares| shares[by_block.len()]);
+                let solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
                 packs = solved.x;
                 blocks.push(summarize(&block.name, &solved.reports, branch.lipschitz));
                 by_block.push(solved.reports);
@@ -210,7 +221,6 @@ impl FixedTrunk {
             }
         }
         let (images, padding) = unpad(&leave(&packs, shape, samples), layout.input.channels, shape);
-        let constants: Option<Vec<f64>> = lipschitz.map(|l| l.iter().rev().copied().collect());
         let image = |n: usize| image_report(n, &by_block, constants.as_deref(), padding[n]);
         let images_reports = (0..samples).map(image).collect();
         let contractive = lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
@@ -230,15 +240,11 @@ fn summarize(name: &str, reports: &[SampleReport], lipschitz: Option<f64>) -> Bl
     }
 }
 
-/// An error of block t is amplified by `1 / (1 - L)` of each block that the inverse still passes.
 fn image_report(n: usize, by_block: &[Vec<SampleReport>], constants: Option<&[f64]>, padding: f64) -> ImageReport {
     let reports = || by_block.iter().map(|block| &block[n]);
     let error_bar = constants.and_then(|constants| {
-        let mut total = 0.0;
-        for (report, lipschitz) in reports().zip(constants) {
-            total = total / (1.0 - lipschitz) + report.error_bar?;
-        }
-        Some(total)
+        let bars: Vec<Option<f64>> = reports().map(|r| r.error_bar).collect();
+        network_error_bar(&bars, constants)
     });
     ImageReport {
         outcome: reports().map(|r| r.outcome).max().unwrap_or(Outcome::Converged),

@@ -12,7 +12,7 @@ use super::layout::{Conv, Layout};
 
 /// Unit vectors of one convolution's power iteration and the estimate they give.
 ///
-/// The estimate `sigma = u . (W * v)` is a lower bound of the spectral norm (SPEC section 2, Gouk et al. 2018);
+/// The estimate `sigma = u . (W * v)` is a lower bound of the spectral norm (Gouk et al. 2018);
 /// whether the inverse exists is decided by the certificate, never by it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PowerState {

@@ -8,7 +8,9 @@ mod train;
 pub use dense::{Dense, DenseScratch};
 pub use train::{LineError, LineTraining, TrainedLine, trajectories};
 
-use crate::solve::{Branch, Contradiction, LANES, SampleReport, Scalar, Solved, Solver, Stop, solve};
+use crate::solve::{
+    Branch, Contradiction, LANES, SampleReport, Scalar, Solved, Solver, Stop, network_error_bar, share_tolerance, solve,
+};
 
 /// `x -> (x + g_1(x)) -> ... -> z`, invertible where every branch has a Lipschitz bound below 1.
 #[derive(Clone, Debug)]
@@ -30,6 +32,18 @@ pub struct Audit {
     pub inverse: Option<f64>,
 }
 
+/// The inverse of a sequence, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Preimages<T> {
+    /// Packs, in the order of the samples; unused lanes are zero.
+    pub x: Vec<T>,
+    /// For each branch, in the order of the inverse (the last branch first), a report for each sample.
+    pub blocks: Vec<Vec<SampleReport>>,
+    /// For each sample a bound on the distance from its true preimage under the whole sequence, where every branch has
+    /// a bound below 1.
+    pub error_bars: Vec<Option<f64>>,
+}
+
 impl<B> Sequence<B> {
     /// The whole sequence on packs.
     pub fn forward<T: Scalar>(&self, x: &[T]) -> Vec<T>
@@ -48,7 +62,12 @@ impl<B> Sequence<B> {
         x
     }
 
-    /// The preimages of `samples` samples in the packs `z`, and a report for each branch, last branch first.
+    /// The preimages of `samples` samples in the packs `z`.
+    ///
+    /// Where every branch has a bound below 1, the tolerance is meant for the whole inverse: it is shared out among the
+    /// branches by [`share_tolerance`]. Each share is relative to the length of the branch's own `y`, which stands in
+    /// for that of the preimage as long as that is not known; the error bars are absolute and need no such guess.
+    /// Otherwise every branch gets the tolerance as it is.
     ///
     /// # Errors
     /// Steps that contradict a certified bound.
@@ -58,18 +77,30 @@ impl<B> Sequence<B> {
         samples: usize,
         solver: &S,
         stop: Stop,
-    ) -> Result<(Vec<T>, Vec<Vec<SampleReport>>), Contradiction>
+    ) -> Result<Preimages<T>, Contradiction>
     where
         B: Branch<T>,
     {
-        let mut reports = Vec::new();
+        let constants: Option<Vec<f64>> = self.branches.iter().rev().map(Branch::lipschitz).collect();
+        // A negative tolerance makes every iteration and has no share.
+        let shares = constants
+            .as_ref()
+            .filter(|_| stop.tolerance >= 0.0)
+            .and_then(|constants| share_tolerance(stop.tolerance, constants));
+        let mut blocks: Vec<Vec<SampleReport>> = Vec::new();
         let mut y = z.to_vec();
-        for branch in self.branches.iter().rev() {
-            let Solved { x, reports: report } = solve(branch, &y, samples, solver, stop)?;
+        for (i, branch) in self.branches.iter().rev().enumerate() {
+            let tolerance = shares.as_ref().map_or(stop.tolerance, |shares| shares[i]);
+            let Solved { x, reports } = solve(branch, &y, samples, solver, Stop { tolerance, ..stop })?;
             y = x;
-            reports.push(report);
+            blocks.push(reports);
         }
-        Ok((y, reports))
+        let error_bar = |sample: usize| {
+            let bars: Vec<Option<f64>> = blocks.iter().map(|block| block[sample].error_bar).collect();
+            network_error_bar(&bars, constants.as_ref()?)
+        };
+        let error_bars = (0..samples).map(error_bar).collect();
+        Ok(Preimages { x: y, blocks, error_bars })
     }
 
     /// Products of the branches' bounds.
@@ -105,3 +136,6 @@ pub fn unpack<T: Scalar>(packs: &[T], len: usize, samples: usize) -> Vec<T> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

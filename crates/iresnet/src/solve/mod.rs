@@ -6,12 +6,13 @@
 //! bit, whatever else is in the batch.
 //!
 //! # Error bars
-//! With `Lip(g) <= L < 1`, for any iterate `x` (SPEC section 4, from the paper's equation 3):
+//! With `Lip(g) <= L < 1`, for any iterate `x` (from the paper's equation 3):
 //! `||x - x*|| <= ||x + g(x) - y|| / (1 - L)`. A step of the plain iteration from `x` has length `||x + g(x) - y||`,
 //! so the bar of the new iterate is `L / (1 - L)` times the step. Round-off adds about
 //! `eps max(||x||, ||y||) / (1 - L)`, below which no iteration gets.
 
 mod anderson;
+mod network;
 mod picard;
 mod scalar;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use anderson::Anderson;
 pub use iresnet_kernels::LANES;
+pub use network::{network_error_bar, share_tolerance};
 pub use picard::Picard;
 pub use scalar::Scalar;
 

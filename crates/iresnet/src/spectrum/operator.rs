@@ -18,7 +18,7 @@ pub struct ZeroPadded<'a> {
 pub struct Search {
     /// Most steps.
     pub steps: usize,
-    /// Smallest relative change in [`Search::CHECK`] steps that makes it go on.
+    /// Smallest relative change in a few steps that makes it go on.
     pub tolerance: f64,
 }
 

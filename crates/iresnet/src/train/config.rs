@@ -175,6 +175,7 @@ impl RunRecord {
         let text = std::fs::read_to_string(path).map_err(|e| parse(e.to_string()))?;
         let record: RunRecord = serde_json::from_str(&text).map_err(|e| parse(e.to_string()))?;
         record.model.validate()?;
+        record.train.validate()?;
         Ok(record)
     }
 }

@@ -152,8 +152,8 @@ impl RunDir {
     /// Makes the folder for a new run, or opens it to resume.
     ///
     /// # Errors
-    /// A folder that cannot be written, a run that is there already without `resume`, or one that differs in more than its number of
-    /// epochs.
+    /// A folder that cannot be written, a run that is there already without `resume`, or one that differs in
+    /// data, seed, network or recipe.
     pub fn create(path: &Path, record: &RunRecord, resume: bool) -> Result<Self, RunError> {
         // A network that cannot be built makes no folder.
         Layout::new(&record.model, record.input)?;
@@ -169,6 +169,9 @@ impl RunDir {
                 false => Err(RunError::OtherRun { path: path.into(), key, theirs, ours }),
             };
             differs("data", theirs.data_name.clone(), record.data_name.clone())?;
+            differs("classes", json(&theirs.classes), json(&record.classes))?;
+            differs("normalization", json(&theirs.normalization), json(&record.normalization))?;
+            differs("input", json(&theirs.input), json(&record.input))?;
             differs("seed", theirs.seed.to_string(), record.seed.to_string())?;
             differs("network", json(&theirs.model), json(&record.model))?;
             differs("recipe", json(&theirs.train), json(&record.train))?;
