@@ -239,13 +239,25 @@ impl IResNet {
         dropout: Option<Dropout>,
         device: &Device,
     ) -> Differentiated {
+        self.differentiate_by(is_fused(device), images, labels, dropout, device)
+    }
+
+    /// By the fused kernels or by the composed operations; the tests compare the two.
+    fn differentiate_by(
+        &self,
+        fused: bool,
+        images: Vec<f32>,
+        labels: &[u32],
+        dropout: Option<Dropout>,
+        device: &Device,
+    ) -> Differentiated {
         let (n, input) = (labels.len(), self.layout.input);
         assert_eq!(images.len(), n * input.channels * input.height * input.width, "values of {n} images");
         let device = device.clone().autodiff();
         let pass = self.training_pass(dropout);
         let trunk = Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad();
         let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();
-        let (latent, mut statistics) = if is_fused(&device) {
+        let (latent, mut statistics) = if fused {
             let slot = Slot::new(pass, images, n);
             let latent = operation::trunk(trunk.clone(), slot.clone());
             (latent, slot.take_statistics())
@@ -306,4 +318,45 @@ pub fn argmax(row: &[f32]) -> usize {
 /// Whether the trunk runs on the fused kernels of `device`.
 fn is_fused(device: &Device) -> bool {
     device.clone().inner() == Device::flex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The composed trunk differentiates by the framework alone, so that it checks the hand-written gradients.
+    #[test]
+    fn fused_and_composed_paths_agree() {
+        let input = Input { channels: 2, height: 8, width: 4, classes: 3 };
+        let base =
+            ModelConfig { blocks: vec![2, 1], dropout: 0.2, step: 0.5, ..ModelConfig::preset("digits").unwrap() };
+        for (norm, activation) in [
+            (Norm::None, Activation::Elu),
+            (Norm::Batch, Activation::Softplus),
+            (Norm::Spectral { coeff: 0.6 }, Activation::Lipswish),
+        ] {
+            let model = ModelConfig { norm, activation, ..base.clone() }.init(input, 4).unwrap();
+            let images: Vec<f32> = (0..19 * 64).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+            let labels: Vec<u32> = (0..19).map(|i| i % 3).collect();
+            let key = DropoutKey { seed: 1, step: 2, probability: 0.2 };
+            let run = |fused: bool| {
+                let dropout = Some(Dropout::Drawn(key));
+                model.differentiate_by(fused, images.clone(), &labels, dropout, &Device::flex())
+            };
+            let (one, other) = (run(true), run(false));
+            // Two float32 computations of the same thing.
+            assert!((one.loss - other.loss).abs() < 1e-5, "{norm:?}: {} {}", one.loss, other.loss);
+            for (a, b) in [
+                (&one.gradients.trunk, &other.gradients.trunk),
+                (&one.gradients.head, &other.gradients.head),
+                (&one.statistics.mean, &other.statistics.mean),
+                (&one.statistics.var, &other.statistics.var),
+            ] {
+                assert_eq!(a.len(), b.len());
+                let difference: f32 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+                let size = b.iter().map(|b| b * b).sum::<f32>().sqrt();
+                assert!(difference <= 1e-4 * size, "{norm:?}: {difference:e} of {size:e}");
+            }
+        }
+    }
 }
