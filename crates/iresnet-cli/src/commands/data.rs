@@ -45,6 +45,7 @@ impl Loaded {
     pub fn record(&self, preset: &str, config: RunConfig, seed: u64) -> RunRecord {
         RunRecord {
             version: env!("CARGO_PKG_VERSION").into(),
+            device: format!("cpu {:?}", iresnet_kernels::Level::current()).to_lowercase(),
             preset: preset.into(),
             data: self.data.clone(),
             data_name: self.split.name.clone(),

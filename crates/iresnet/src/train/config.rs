@@ -145,6 +145,9 @@ fn parse_error(source: &str, error: toml::de::Error) -> ConfigError {
 pub struct RunRecord {
     /// Version of this software.
     pub version: String,
+    /// What it ran on: device and compiled level; another level rounds differently.
+    #[serde(default)]
+    pub device: String,
     /// Name of the preset it began from.
     pub preset: String,
     /// What `--data` said.
