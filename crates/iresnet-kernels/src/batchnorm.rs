@@ -6,8 +6,8 @@
 
 use rayon::prelude::*;
 
-use crate::block::{BlockPlan, DropoutMask, Workspace, add_all, border, masked, partitions, with_workspace};
-use crate::conv::{self, Output, Plane, weight_gradient};
+use crate::block::{Before, BlockPlan, DropoutMask, Workspace, add_all, border, masked, partitions, with_workspace};
+use crate::conv::{self, Output, weight_gradient};
 use crate::level::leveled;
 use crate::simd::Simd;
 use crate::{LANES, V, vectors, vectors_mut};
@@ -54,10 +54,12 @@ struct Map {
     inv_std: Vec<f32>,
 }
 
-impl Map {
-    #[inline(always)]
-    fn apply<S: Simd>(&self, channel: usize, z: S) -> S {
-        z.mul_add(S::splat(self.scale[channel]), S::splat(self.shift[channel]))
+/// What stands before a convolution in training: the normalisation, if there is one, and κ; or nothing.
+#[inline(always)]
+fn before<'a>(plan: &BlockPlan, map: Option<&'a Map>) -> Before<'a> {
+    Before {
+        activation: map.map(|_| plan.shape.activation),
+        affine: map.map(|map| (map.scale.as_slice(), map.shift.as_slice())),
     }
 }
 
@@ -299,33 +301,6 @@ fn pull_through_inner<S: Simd>(statistics: &Statistics<'_>, area: usize, source:
 }
 leveled!(fn pull_through = pull_through_inner(statistics: &Statistics<'_>, area: usize, source: &[V], out: &mut [V]));
 
-/// `κ(scale z + shift)` times the dropout mask, into the bordered input of convolution `i`.
-#[inline(always)]
-fn fill<S: Simd>(
-    plan: &BlockPlan,
-    map: Option<&Map>,
-    z: &[V],
-    mask: Option<DropoutMask<'_>>,
-    plane: Plane,
-    out: &mut [V],
-) {
-    for c in 0..plane.channels {
-        for y in 0..plane.height {
-            let (row, at) = (plane.row(c, y), (c * plane.height + y) * plane.width);
-            for x in 0..plane.width {
-                let mut value = S::load(&z[at + x]);
-                if let Some(map) = map {
-                    value = plan.shape.activation.apply(map.apply(c, value));
-                }
-                if let Some(mask) = mask {
-                    value = masked(value, mask.bits[at + x], mask.scale);
-                }
-                value.store(&mut out[row + x]);
-            }
-        }
-    }
-}
-
 /// Convolution `i` of one pack behind its normalisation; the last one adds `h g` to `out`.
 #[inline(always)]
 fn convolve_inner<S: Simd>(
@@ -339,7 +314,7 @@ fn convolve_inner<S: Simd>(
 ) {
     let plane = plan.shape.plane(i);
     let (input, transforms) = workspace.bordered(0, plane);
-    fill::<S>(plan, map, source, mask, plane, input);
+    before(plan, map).fill::<S>(source, mask, plane, input);
     let output = if i < 2 { Output::Store(out) } else { Output::Add { to: out, step: plan.shape.step } };
     conv::convolve(plan.level, &plan.convs[i], plane, input, true, transforms, output);
 }
@@ -373,22 +348,20 @@ fn pull_back_inner<S: Simd>(
     let area = plan.shape.area();
     let (cin, cout) = plan.shape.channels()[i];
     let (input, _) = workspace.bordered(0, plane);
-    fill::<S>(plan, map, source, mask, plane, input);
+    before(plan, map).fill::<S>(source, mask, plane, input);
     let (w, b) = weights.split_at_mut(cin * cout * plan.shape.kernels[i] * plan.shape.kernels[i]);
     weight_gradient(plan.level, plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
     let (bordered, transforms) = workspace.bordered(1, back);
     border(back, cotangent, bordered);
     let adjoint = &plan.adjoints.as_ref().expect("a plan made for training")[i];
     conv::convolve(plan.level, adjoint, back, bordered, false, transforms, Output::Store(out));
+    let before = before(plan, map);
     for (at, out) in out.iter_mut().enumerate() {
         let mut v = S::load(out);
         if let Some(mask) = mask {
             v = masked(v, mask.bits[at], mask.scale);
         }
-        if let Some(map) = map {
-            v = v.mul(plan.shape.activation.derivative(map.apply(at / area, S::load(&source[at]))));
-        }
-        v.store(out);
+        v.mul(before.slope(at / area, S::load(&source[at]))).store(out);
     }
     if let Some(map) = map {
         for c in 0..cin {

@@ -124,7 +124,7 @@ pub struct Workspace {
 }
 
 /// `len` vectors of a buffer that only grows, so that blocks of all shapes share it; contents are whatever was there.
-fn sized(buffer: &mut Vec<V>, len: usize) -> &mut [V] {
+pub(crate) fn sized(buffer: &mut Vec<V>, len: usize) -> &mut [V] {
     if buffer.len() < len {
         buffer.resize(len, [0.0; LANES]);
     }
@@ -243,56 +243,15 @@ impl BlockPlan {
         add_all(weights, &partials);
     }
 
-    /// What stands before convolution `i`: the affine map if there is one, κ if there is one.
+    /// What stands before convolution `i`.
     #[inline(always)]
-    fn prepare<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
-        if i == 0 && !self.shape.activate_input {
-            return z;
-        }
-        self.shape.activation.apply(self.affine_of(i, channel, z))
+    fn before(&self, i: usize) -> Before<'_> {
+        let activation = (i > 0 || self.shape.activate_input).then_some(self.shape.activation);
+        let affine = self.affine.as_ref().map(|maps| (maps[i].0.as_slice(), maps[i].1.as_slice()));
+        Before { activation, affine }
     }
 
-    #[inline(always)]
-    fn affine_of<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
-        match &self.affine {
-            Some(maps) => z.mul_add(S::splat(maps[i].0[channel]), S::splat(maps[i].1[channel])),
-            None => z,
-        }
-    }
-
-    /// Derivative of [`Self::prepare`] at `z`.
-    #[inline(always)]
-    fn prepare_derivative<S: Simd>(&self, i: usize, channel: usize, z: S) -> S {
-        if i == 0 && !self.shape.activate_input {
-            return S::splat(1.0);
-        }
-        let derivative = self.shape.activation.derivative(self.affine_of(i, channel, z));
-        match &self.affine {
-            Some(maps) => derivative.mul(S::splat(maps[i].0[channel])),
-            None => derivative,
-        }
-    }
-
-    /// Fills the bordered input of convolution `i` from unbordered `z`.
-    #[inline(always)]
-    fn fill<S: Simd>(&self, i: usize, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
-        for c in 0..plane.channels {
-            for y in 0..plane.height {
-                let (row, at) = (plane.row(c, y), (c * plane.height + y) * plane.width);
-                for x in 0..plane.width {
-                    let mut value = self.prepare(i, c, S::load(&z[at + x]));
-                    if let Some(mask) = mask {
-                        value = masked(value, mask.bits[at + x], mask.scale);
-                    }
-                    value.store(&mut out[row + x]);
-                }
-            }
-        }
-    }
-}
-
-impl BlockPlan {
-    /// `z <- κ'(z) mask v`, the cotangent of what stands before convolution `i`; also written to the bordered `out`.
+    /// `z <- b'(z) mask v`, the cotangent of what stands before convolution `i`; also written to the bordered `out`.
     #[inline(always)]
     fn through_activation<S: Simd>(
         &self,
@@ -303,31 +262,97 @@ impl BlockPlan {
         plane: Plane,
         out: &mut [V],
     ) {
+        let before = self.before(i);
         for c in 0..plane.channels {
             for y in 0..plane.height {
-                let (row, start) = (plane.row(c, y), (c * plane.height + y) * plane.width);
+                let (row, start) = plane.rows(c, y);
                 for x in 0..plane.width {
                     let at = start + x;
                     let mut value = S::load(&v[at]);
                     if let Some(mask) = mask {
                         value = masked(value, mask.bits[at], mask.scale);
                     }
-                    let d: S = self.prepare_derivative(i, c, S::load(&z[at]));
-                    let value = d.mul(value);
+                    let value = before.derivative(c, S::load(&z[at])).mul(value);
                     value.store(&mut z[at]);
                     value.store(&mut out[row + x]);
                 }
             }
         }
     }
+
+    /// `b'(z) v` of what stands before convolution `i`, into its bordered input.
+    #[inline(always)]
+    fn tangent<S: Simd>(&self, i: usize, z: &[V], v: &[V], out: &mut [V]) {
+        let (before, plane) = (self.before(i), self.shape.plane(i));
+        for c in 0..plane.channels {
+            for y in 0..plane.height {
+                let (row, at) = plane.rows(c, y);
+                for x in 0..plane.width {
+                    let d = before.derivative(c, S::load(&z[at + x]));
+                    d.mul(S::load(&v[at + x])).store(&mut out[row + x]);
+                }
+            }
+        }
+    }
 }
 
-/// Calls `visit(channel, bordered row start, unbordered row start)` for every row.
-#[inline(always)]
-pub(crate) fn each_row(plane: Plane, mut visit: impl FnMut(usize, usize, usize)) {
-    for c in 0..plane.channels {
-        for y in 0..plane.height {
-            visit(c, plane.row(c, y), (c * plane.height + y) * plane.width);
+/// What stands before a convolution: an affine map per channel, if there is one, then κ; or nothing at all.
+pub(crate) struct Before<'a> {
+    pub activation: Option<Activation>,
+    /// Scales and shifts.
+    pub affine: Option<(&'a [f32], &'a [f32])>,
+}
+
+impl Before<'_> {
+    /// What κ is applied to.
+    #[inline(always)]
+    fn argument<S: Simd>(&self, channel: usize, z: S) -> S {
+        match self.affine {
+            Some((scale, shift)) => z.mul_add(S::splat(scale[channel]), S::splat(shift[channel])),
+            None => z,
+        }
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(&self, channel: usize, z: S) -> S {
+        match self.activation {
+            Some(activation) => activation.apply(self.argument(channel, z)),
+            None => z,
+        }
+    }
+
+    /// `κ'` at what it is applied to.
+    #[inline(always)]
+    pub(crate) fn slope<S: Simd>(&self, channel: usize, z: S) -> S {
+        match self.activation {
+            Some(activation) => activation.derivative(self.argument(channel, z)),
+            None => S::splat(1.0),
+        }
+    }
+
+    /// Derivative of the whole.
+    #[inline(always)]
+    fn derivative<S: Simd>(&self, channel: usize, z: S) -> S {
+        match (self.activation, self.affine) {
+            (Some(_), Some((scale, _))) => self.slope(channel, z).mul(S::splat(scale[channel])),
+            _ => self.slope(channel, z),
+        }
+    }
+
+    /// Fills a convolution's bordered input from unbordered `z`, dropout last.
+    #[inline(always)]
+    pub(crate) fn fill<S: Simd>(&self, z: &[V], mask: Option<DropoutMask<'_>>, plane: Plane, out: &mut [V]) {
+        for c in 0..plane.channels {
+            for y in 0..plane.height {
+                let (row, at) = plane.rows(c, y);
+                for x in 0..plane.width {
+                    let mut value = self.apply(c, S::load(&z[at + x]));
+                    if let Some(mask) = mask {
+                        value = masked(value, mask.bits[at + x], mask.scale);
+                    }
+                    value.store(&mut out[row + x]);
+                }
+            }
         }
     }
 }
@@ -385,11 +410,11 @@ fn inner<'w, S: Simd>(
     let planes = [0, 1, 2].map(|i| shape.plane(i));
     let (input, a1, a2) = (fresh(input, planes[0]), fresh(a1, planes[1]), fresh(a2, planes[2]));
     let (z1, z2) = (sized(z1, middle), sized(z2, middle));
-    plan.fill::<S>(0, x, None, planes[0], input);
+    plan.before(0).fill::<S>(x, None, planes[0], input);
     convolve(plan.level, &plan.convs[0], planes[0], input, true, transforms, Output::Store(z1));
-    plan.fill::<S>(1, z1, None, planes[1], a1);
+    plan.before(1).fill::<S>(z1, None, planes[1], a1);
     convolve(plan.level, &plan.convs[1], planes[1], a1, true, transforms, Output::Store(z2));
-    plan.fill::<S>(2, z2, mask, planes[2], a2);
+    plan.before(2).fill::<S>(z2, mask, planes[2], a2);
     Inner { input, z1, a1, z2, a2, extra, transforms }
 }
 
@@ -453,23 +478,13 @@ leveled!(fn fixed_point = fixed_point_inner(plan: &BlockPlan, target: &[V], x: &
 #[inline(always)]
 fn jvp_inner<S: Simd>(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspace: &mut Workspace) {
     let shape = &plan.shape;
-    let (area, width) = (shape.area(), shape.image.width);
     let inner = inner::<S>(plan, x, None, workspace);
-    let tangent = |i: usize, at: &[V], v: &[V], into: &mut [V]| {
-        let plane = shape.plane(i);
-        each_row(plane, |c, row, start| {
-            for p in 0..width {
-                let d: S = plan.prepare_derivative(i, c, S::load(&at[start + p]));
-                d.mul(S::load(&v[start + p])).store(&mut into[row + p]);
-            }
-        });
-    };
-    let t = sized(inner.extra, shape.bottleneck * area);
-    tangent(0, x, v, inner.input);
+    let t = sized(inner.extra, shape.bottleneck * shape.area());
+    plan.tangent::<S>(0, x, v, inner.input);
     convolve(plan.level, &plan.convs[0], shape.plane(0), inner.input, false, inner.transforms, Output::Store(t));
-    tangent(1, inner.z1, t, inner.a1);
+    plan.tangent::<S>(1, inner.z1, t, inner.a1);
     convolve(plan.level, &plan.convs[1], shape.plane(1), inner.a1, false, inner.transforms, Output::Store(t));
-    tangent(2, inner.z2, t, inner.a2);
+    plan.tangent::<S>(2, inner.z2, t, inner.a2);
     convolve(plan.level, &plan.convs[2], shape.plane(2), inner.a2, false, inner.transforms, Output::Store(out));
 }
 leveled!(fn jvp = jvp_inner(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], workspace: &mut Workspace));
@@ -477,9 +492,12 @@ leveled!(fn jvp = jvp_inner(plan: &BlockPlan, x: &[V], v: &[V], out: &mut [V], w
 /// Copies unbordered vectors into a bordered buffer.
 #[inline(always)]
 pub(crate) fn border(plane: Plane, z: &[V], out: &mut [V]) {
-    each_row(plane, |_, row, at| {
-        out[row..row + plane.width].copy_from_slice(&z[at..at + plane.width]);
-    });
+    for c in 0..plane.channels {
+        for y in 0..plane.height {
+            let (row, at) = plane.rows(c, y);
+            out[row..row + plane.width].copy_from_slice(&z[at..at + plane.width]);
+        }
+    }
 }
 
 #[inline(always)]
@@ -554,10 +572,11 @@ fn pull_back<S: Simd>(
     plan.through_activation::<S>(1, None, pulled, z1, last, d1);
     gradient_of(0, inner.input, z1);
     convolve(level, &adjoints[0], last, d1, false, transforms, Output::Store(plain));
+    let before = plan.before(0);
     for (c, channel) in plain.chunks_exact(area).enumerate() {
         for (p, v) in channel.iter().enumerate() {
             let at = c * area + p;
-            let d: S = plan.prepare_derivative(0, c, S::load(&x[at]));
+            let d = before.derivative(c, S::load(&x[at]));
             let kept = if skip { S::load(&gradient[at]) } else { S::splat(0.0) };
             d.mul_add(S::load(v), kept).store(&mut gradient[at]);
         }

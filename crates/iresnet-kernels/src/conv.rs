@@ -1,7 +1,7 @@
 //! Direct convolution of one pack, stride 1 and zero 'same' padding, and its weight gradient.
 //!
 //! The input lies in a [`Plane`] buffer with a zero border, so that no loop knows about edges. Register tiles are
-//! `CO` output channels by `XT` positions of whole vectors; the weights are packed `[channel block][in][ky][kx][CO]`.
+//! `CO` output channels by `XT` positions of whole vectors.
 
 use crate::V;
 use crate::level::leveled;
@@ -39,6 +39,12 @@ impl Plane {
         self.channels * self.channel_stride()
     }
 
+    /// Where row `y` of channel `c` begins: its first inner value here, and in an unbordered buffer.
+    #[inline(always)]
+    pub(crate) fn rows(&self, c: usize, y: usize) -> (usize, usize) {
+        (self.row(c, y), (c * self.height + y) * self.width)
+    }
+
     /// Place of the first inner value of row `y` of channel `c`.
     #[inline(always)]
     pub(crate) fn row(&self, c: usize, y: usize) -> usize {
@@ -46,15 +52,21 @@ impl Plane {
     }
 }
 
-/// Weights of one convolution, packed for the direct kernel.
+/// Weights of one convolution, packed for the kernel that suits its shape.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedConv {
-    pub in_channels: usize,
-    pub out_channels: usize,
-    pub kernel: usize,
-    weights: Vec<f32>,
+    in_channels: usize,
+    out_channels: usize,
+    kernel: usize,
+    weights: Weights,
     bias: Vec<f32>,
-    winograd: Option<WinogradConv>,
+}
+
+#[derive(Clone, Debug)]
+enum Weights {
+    /// `[block of CO out][in][ky][kx][CO]`
+    Direct(Vec<f32>),
+    Winograd(WinogradConv),
 }
 
 /// Channels, of the narrower side, from which on Winograd's transforms pay: measured on AVX-512, the direct kernel is
@@ -62,25 +74,18 @@ pub(crate) struct PackedConv {
 const WINOGRAD_CHANNELS: usize = 8;
 
 /// Output channels of one register tile.
-const CO: usize = 4;
+pub(crate) const CO: usize = 4;
 
 impl PackedConv {
     /// Packs `[out, in, k, k]` weights.
     pub(crate) fn new(weights: &[f32], bias: &[f32], out_channels: usize, in_channels: usize, kernel: usize) -> Self {
         let taps = kernel * kernel;
         assert_eq!(weights.len(), out_channels * in_channels * taps, "weights of a convolution");
-        let mut packed = Vec::with_capacity(weights.len());
-        for block in (0..out_channels).step_by(CO) {
-            let count = CO.min(out_channels - block);
-            for i in 0..in_channels {
-                for tap in 0..taps {
-                    packed.extend((block..block + count).map(|o| weights[(o * in_channels + i) * taps + tap]));
-                }
-            }
-        }
-        let winograd = (kernel == 3 && in_channels.min(out_channels) >= WINOGRAD_CHANNELS)
-            .then(|| WinogradConv::new(weights, out_channels, in_channels));
-        PackedConv { in_channels, out_channels, kernel, weights: packed, bias: bias.to_vec(), winograd }
+        let weights = match kernel == 3 && in_channels.min(out_channels) >= WINOGRAD_CHANNELS {
+            true => Weights::Winograd(WinogradConv::new(weights, out_channels, in_channels)),
+            false => Weights::Direct(pack_direct(weights, out_channels, in_channels, taps)),
+        };
+        PackedConv { in_channels, out_channels, kernel, weights, bias: bias.to_vec() }
     }
 
     /// The adjoint convolution: channels exchanged, taps reversed, no bias.
@@ -100,14 +105,17 @@ impl PackedConv {
 
     #[inline(always)]
     fn run<S: Simd>(&self, plane: Plane, input: &[V], bias: bool, scratch: &mut Vec<V>, mut output: Output<'_>) {
-        if let Some(winograd) = &self.winograd {
-            return winograd.run::<S>(plane, input, bias.then_some(&self.bias), scratch, &mut output);
-        }
+        let packed_weights = match &self.weights {
+            Weights::Direct(weights) => weights,
+            Weights::Winograd(winograd) => {
+                return winograd.run::<S>(plane, input, bias.then_some(&self.bias), scratch, &mut output);
+            }
+        };
         let taps = self.kernel * self.kernel;
         let mut packed = 0;
         for block in (0..self.out_channels).step_by(CO) {
             let count = CO.min(self.out_channels - block);
-            let weights = &self.weights[packed..packed + count * self.in_channels * taps];
+            let weights = &packed_weights[packed..packed + count * self.in_channels * taps];
             packed += weights.len();
             let mut start = [0.0; CO];
             if bias {
@@ -177,16 +185,7 @@ impl PackedConv {
                 for kx in 0..self.kernel {
                     let taps: &[f32; N] = weights.next().expect("packed").try_into().expect("N weights");
                     let values: &[V; XT] = input[row + kx..row + kx + XT].try_into().expect("XT vectors");
-                    let mut factors = [S::splat(0.0); N];
-                    for n in 0..N {
-                        factors[n] = S::splat(taps[n]);
-                    }
-                    for t in 0..XT {
-                        let value = S::load(&values[t]);
-                        for n in 0..N {
-                            sums[n][t] = value.mul_add(factors[n], sums[n][t]);
-                        }
-                    }
+                    accumulate(taps, values, &mut sums);
                 }
             }
         }
@@ -194,6 +193,39 @@ impl PackedConv {
             for t in 0..XT {
                 output.put(((block + n) * plane.height + y) * plane.width + x + t, sums[n][t]);
             }
+        }
+    }
+}
+
+/// `[out, in, taps]` to `[block of CO out][in][taps][CO]`.
+fn pack_direct(weights: &[f32], out_channels: usize, in_channels: usize, taps: usize) -> Vec<f32> {
+    let mut packed = Vec::with_capacity(weights.len());
+    for block in (0..out_channels).step_by(CO) {
+        let count = CO.min(out_channels - block);
+        for i in 0..in_channels {
+            for tap in 0..taps {
+                packed.extend((block..block + count).map(|o| weights[(o * in_channels + i) * taps + tap]));
+            }
+        }
+    }
+    packed
+}
+
+/// `sums[n][t] += factors[n] values[t]`: the inner step of every product with weights.
+#[inline(always)]
+pub(crate) fn accumulate<S: Simd, const N: usize, const T: usize>(
+    factors: &[f32; N],
+    values: &[V; T],
+    sums: &mut [[S; T]; N],
+) {
+    let mut splats = [S::splat(0.0); N];
+    for n in 0..N {
+        splats[n] = S::splat(factors[n]);
+    }
+    for t in 0..T {
+        let value = S::load(&values[t]);
+        for n in 0..N {
+            sums[n][t] = value.mul_add(splats[n], sums[n][t]);
         }
     }
 }
@@ -267,8 +299,8 @@ fn weight_gradient_inner<S: Simd>(
         }
         bias[o] += sum.sum();
     }
-    for block in (0..out_channels).step_by(4) {
-        let count = 4.min(out_channels - block);
+    for block in (0..out_channels).step_by(CO) {
+        let count = CO.min(out_channels - block);
         for i in 0..plane.channels {
             for ky in 0..kernel {
                 match (count, kernel) {

@@ -4,9 +4,10 @@
 //! error of the textbook's 0, ±1, ±2. The transforms follow from Toom and Cook: with `M(x) = x (x^2 - a^2)(x^2 - b^2)`,
 //! the rows of `B^T` are the coefficients of `M / (x - p)` and of `M`, those of `G` powers of `p` over `M'(p)`.
 
-use crate::conv::{Output, Plane};
+use crate::V;
+use crate::block::sized;
+use crate::conv::{CO, Output, Plane, accumulate};
 use crate::simd::Simd;
-use crate::{LANES, V};
 
 const A: f32 = 0.75;
 const B: f32 = 1.5;
@@ -16,10 +17,8 @@ const B2: f32 = B * B;
 const FREQUENCIES: usize = 36;
 /// Tiles that go through the products together.
 const TILES: usize = 4;
-/// Output channels of a register tile.
-const CO: usize = 4;
 
-/// Transformed weights of a 3x3 convolution, `[frequency][block of 4 out][in][4]`.
+/// Transformed weights of a 3x3 convolution, `[frequency][block of CO out][in][CO]`.
 #[derive(Clone, Debug)]
 pub(crate) struct WinogradConv {
     in_channels: usize,
@@ -74,19 +73,14 @@ impl WinogradConv {
         // One vector more a frequency, so that the 36 stores of a transform do not fall on the same cache set.
         let (v_stride, m_stride) = (cin * TILES + 1, cout * TILES + 1);
         let len = FREQUENCIES * (v_stride + m_stride);
-        if scratch.len() < len {
-            scratch.resize(len, [0.0; LANES]);
-        }
-        let (v, m) = scratch[..len].split_at_mut(FREQUENCIES * v_stride);
+        let (v, m) = sized(scratch, len).split_at_mut(FREQUENCIES * v_stride);
         let mut first = 0;
         while first < across * down {
-            let left = across * down - first;
-            let count = if left >= TILES {
-                TILES
-            } else if left >= 2 {
-                2
-            } else {
-                1
+            // As many tiles together as the registers hold and the products are compiled for.
+            let count = match (across * down - first).min(S::TILE) {
+                TILES.. => TILES,
+                2.. => 2,
+                _ => 1,
             };
             for t in 0..count {
                 let (ty, tx) = ((first + t) / across, (first + t) % across);
@@ -99,10 +93,8 @@ impl WinogradConv {
                 let weights = &self.weights[f * cin * cout..(f + 1) * cin * cout];
                 let (v, m) = (&v[f * v_stride..][..cin * count], &mut m[f * m_stride..][..cout * count]);
                 match count {
-                    4 if S::TILE >= 4 => products::<S, 4>(weights, v, m, cin, cout),
-                    4 => products_apart::<S, 4>(weights, v, m, cin, cout),
-                    2 if S::TILE >= 2 => products::<S, 2>(weights, v, m, cin, cout),
-                    2 => products_apart::<S, 2>(weights, v, m, cin, cout),
+                    TILES => products::<S, TILES>(weights, v, m, cin, cout),
+                    2 => products::<S, 2>(weights, v, m, cin, cout),
                     _ => products::<S, 1>(weights, v, m, cin, cout),
                 }
             }
@@ -224,40 +216,11 @@ fn product_block<S: Simd, const T: usize, const N: usize>(weights: &[f32], v: &[
     let (weights, _) = weights.as_chunks::<N>();
     let (v, _) = v.as_chunks::<T>();
     for (w, values) in weights.iter().zip(v) {
-        let mut factors = [S::splat(0.0); N];
-        for n in 0..N {
-            factors[n] = S::splat(w[n]);
-        }
-        for t in 0..T {
-            let value = S::load(&values[t]);
-            for n in 0..N {
-                sums[n][t] = value.mul_add(factors[n], sums[n][t]);
-            }
-        }
+        accumulate(w, values, &mut sums);
     }
     for n in 0..N {
         for t in 0..T {
             sums[n][t].store(&mut m[n * T + t]);
-        }
-    }
-}
-
-/// The same a tile at a time, for levels with few registers.
-#[inline(always)]
-fn products_apart<S: Simd, const T: usize>(weights: &[f32], v: &[V], m: &mut [V], cin: usize, cout: usize) {
-    for block in (0..cout).step_by(CO) {
-        let count = CO.min(cout - block);
-        for t in 0..T {
-            let mut sums = [S::splat(0.0); CO];
-            for (i, w) in weights[block * cin..(block + count) * cin].chunks_exact(count).enumerate() {
-                let value = S::load(&v[i * T + t]);
-                for (sum, w) in sums.iter_mut().zip(w) {
-                    *sum = value.mul_add(S::splat(*w), *sum);
-                }
-            }
-            for n in 0..count {
-                sums[n].store(&mut m[(block + n) * T + t]);
-            }
         }
     }
 }
