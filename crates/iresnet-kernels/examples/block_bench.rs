@@ -1,9 +1,10 @@
-//! Times the blocks of the presets: `cargo run --release --example block_bench -p iresnet-kernels [threads]`.
+//! Times the blocks of the presets: `cargo run --release --example block_bench -p iresnet-kernels`.
 //!
 //! GF/s count the flops of direct convolution.
 
 use std::time::Instant;
 
+use iresnet_kernels::reference::NETWORK_BLOCKS;
 use iresnet_kernels::*;
 
 fn best(mut run: impl FnMut()) -> f64 {
@@ -19,27 +20,9 @@ fn best(mut run: impl FnMut()) -> f64 {
 }
 
 fn main() {
-    let shapes = [
-        (12, 3, 32),
-        (48, 12, 16),
-        (192, 48, 8),
-        (4, 1, 28),
-        (16, 4, 14),
-        (64, 16, 7),
-        (16, 32, 32),
-        (64, 64, 16),
-        (256, 128, 8),
-    ];
     println!("level {:?}", Level::current());
-    for (channels, bottleneck, size) in shapes {
-        let shape = BlockShape {
-            image: ImageShape { channels, height: size, width: size },
-            bottleneck,
-            kernels: [3, 1, 3],
-            activation: Activation::Relu,
-            activate_input: true,
-            step: 1.0,
-        };
+    for (channels, bottleneck, size) in NETWORK_BLOCKS {
+        let shape = BlockShape::paper(ImageShape { channels, height: size, width: size }, bottleneck);
         let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
         let flops = 128.0 * 2.0 * (size * size) as f64 * (18 * channels * bottleneck + bottleneck * bottleneck) as f64;
         let plan = BlockPlan::new(&shape, &weights, None, Purpose::Training);

@@ -29,6 +29,12 @@ pub struct BlockShape {
 }
 
 impl BlockShape {
+    /// The paper's block: kernels 3, 1, 3, ReLU before each, step 1.
+    pub fn paper(image: ImageShape, bottleneck: usize) -> Self {
+        let (kernels, activation) = ([3, 1, 3], Activation::Relu);
+        BlockShape { image, bottleneck, kernels, activation, activate_input: true, step: 1.0 }
+    }
+
     /// Input and output channels of the three convolutions.
     pub fn channels(&self) -> [(usize, usize); 3] {
         let (c, m) = (self.image.channels, self.bottleneck);

@@ -2,6 +2,19 @@
 
 use crate::{Activation, BlockShape};
 
+/// The blocks of the paper's and the ICML networks: channels, bottleneck, side of the image.
+pub const NETWORK_BLOCKS: [(usize, usize, usize); 9] = [
+    (12, 3, 32),
+    (48, 12, 16),
+    (192, 48, 8),
+    (4, 1, 28),
+    (16, 4, 14),
+    (64, 16, 7),
+    (16, 32, 32),
+    (64, 64, 16),
+    (256, 128, 8),
+];
+
 /// `κ(z)`
 pub fn activate(kind: Activation, z: f64) -> f64 {
     match kind {

@@ -161,5 +161,5 @@ fn checksum(model: &IResNet) -> String {
             hash.update(value.to_le_bytes());
         }
     }
-    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    crate::bytes::hex(&hash.finalize())
 }

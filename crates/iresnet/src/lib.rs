@@ -1,4 +1,5 @@
 //! Invertible residual networks.
+mod bytes;
 pub mod certificate;
 pub mod data;
 pub mod evaluate;

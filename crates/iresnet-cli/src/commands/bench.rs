@@ -130,15 +130,9 @@ fn network(args: &BenchArgs) -> Result<Vec<f64>> {
 }
 
 fn block(args: &BenchArgs) -> Vec<f64> {
-    use iresnet_kernels::{Activation, BlockPlan, BlockShape, ImageShape, LANES, Purpose};
-    let shape = BlockShape {
-        image: ImageShape { channels: args.channels, height: args.size[0], width: args.size[1] },
-        bottleneck: args.bottleneck,
-        kernels: [3, 1, 3],
-        activation: Activation::Relu,
-        activate_input: true,
-        step: 1.0,
-    };
+    use iresnet_kernels::{BlockPlan, BlockShape, ImageShape, LANES, Purpose};
+    let image = ImageShape { channels: args.channels, height: args.size[0], width: args.size[1] };
+    let shape = BlockShape::paper(image, args.bottleneck);
     let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
     let plan = BlockPlan::new(&shape, &weights, None, Purpose::Inference);
     let x: Vec<f32> = (0..args.batch.div_ceil(LANES) * shape.image.pack_len())

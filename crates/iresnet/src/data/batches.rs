@@ -118,11 +118,7 @@ impl Iterator for Loader {
 
 /// A generator for one purpose of one epoch.
 fn generator(seed: u64, epoch: u64, purpose: u64) -> ChaCha8Rng {
-    let mut bytes = [0u8; 32];
-    for (word, value) in bytes.chunks_exact_mut(8).zip([seed, epoch, purpose, 0x6461_7461]) {
-        word.copy_from_slice(&value.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(bytes)
+    ChaCha8Rng::from_seed(crate::bytes::seed([seed, epoch, purpose, 0x6461_7461]))
 }
 
 fn augment(image: &[u8], [channels, height, width]: [usize; 3], what: Augmentation, rng: &mut impl Rng) -> Vec<u8> {

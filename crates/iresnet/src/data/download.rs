@@ -186,7 +186,7 @@ fn check(path: &Path, file: &File) -> Result<(), DataError> {
     } else {
         bytes
     };
-    let sum: String = Md5::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
+    let sum = crate::bytes::hex(&Md5::digest(&content));
     if sum == file.md5 {
         return Ok(());
     }

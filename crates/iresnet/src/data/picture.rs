@@ -73,11 +73,7 @@ pub fn write(path: &Path, picture: &Picture) -> Result<(), DataError> {
     let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
     image::ImageEncoder::write_image(encoder, &interleaved, width as u32, height as u32, kind)
         .map_err(|e| DataError::write(path, std::io::Error::other(e)))?;
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path)).map_err(|e| {
-        _ = std::fs::remove_file(&beside);
-        DataError::write(path, e)
-    })
+    crate::bytes::replace_file(path, &bytes).map_err(|e| DataError::write(path, e))
 }
 
 /// Rows of pictures of one shape, enlarged `scale` times, with thin lines between them; rows may differ in length.

@@ -62,11 +62,8 @@ impl DropoutKey {
     /// going from the last digit to the first, a digit 1 makes `kept = kept | random`, a digit 0 `kept & random`.
     pub(crate) fn bits(&self, block: usize, len: usize) -> Vec<u16> {
         let threshold = ((1.0 - self.probability) * f64::from(1u32 << PRECISION)).round() as u32;
-        let mut seed = [0u8; 32];
-        for (word, value) in seed.chunks_exact_mut(8).zip([self.seed, self.step, block as u64, 0x6d61_736b]) {
-            word.copy_from_slice(&value.to_le_bytes());
-        }
-        let mut rng = Xoshiro256PlusPlus::from_seed(seed);
+        let words = [self.seed, self.step, block as u64, 0x6d61_736b];
+        let mut rng = Xoshiro256PlusPlus::from_seed(crate::bytes::seed(words));
         // Neighbouring steps and blocks give nearly equal seeds; let the generator diffuse them.
         (0..16).for_each(|_| _ = rng.next_u64());
         const PER_WORD: usize = 64 / LANES;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::IResNet;
+use crate::bytes;
 
 /// Why a weight file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -133,17 +134,24 @@ impl IResNet {
 
     /// The network's tensors as the bytes of a `.safetensors` file, `metadata` beside them.
     pub fn to_safetensors(&self, metadata: &HashMap<String, String>) -> Vec<u8> {
+        self.serialize_with(&[], metadata)
+    }
+
+    /// The same with `others` beside the network's own tensors.
+    pub(crate) fn serialize_with(&self, others: &[(&str, &[f32])], metadata: &HashMap<String, String>) -> Vec<u8> {
         let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         self.clone()
             .visit_mut(&mut |name, shape, place| {
                 let (dtype, bytes) = match place {
-                    Place::Values(values) => (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+                    Place::Values(values) => (Dtype::F32, bytes::of_floats(values)),
                     Place::BatchCount(count) => (Dtype::I64, (*count as i64).to_le_bytes().to_vec()),
                 };
                 tensors.push((name.to_string(), dtype, shape.to_vec(), bytes));
                 Ok(())
             })
             .expect("nothing is refused");
+        tensors
+            .extend(others.iter().map(|(name, v)| (name.to_string(), Dtype::F32, vec![v.len()], bytes::of_floats(v))));
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
             (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).expect("shape and bytes agree"))
         });
@@ -161,6 +169,16 @@ impl IResNet {
     pub fn load_safetensors(&mut self, bytes: &[u8], path: &Path) -> Result<(), WeightsError> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| WeightsError::Format { path: path.into(), message: error.to_string() })?;
+        self.load_tensors(&file, path, &[])
+    }
+
+    /// The same from an opened file, which may hold `others` beside the network's own tensors.
+    pub(crate) fn load_tensors(
+        &mut self,
+        file: &SafeTensors<'_>,
+        path: &Path,
+        others: &[&str],
+    ) -> Result<(), WeightsError> {
         let mut loaded = self.clone();
         let mut seen = Vec::new();
         loaded.visit_mut(&mut |name, shape, place| {
@@ -191,18 +209,17 @@ impl IResNet {
                     *count = i64::from_le_bytes(view.data().try_into().expect("eight bytes")) as u64;
                 }
                 Place::Values(values) => {
-                    for (position, (to, bytes)) in values.iter_mut().zip(view.data().chunks_exact(4)).enumerate() {
-                        *to = f32::from_le_bytes(bytes.try_into().expect("four bytes"));
-                        if !to.is_finite() {
-                            let (name, value) = (name.into(), *to);
-                            return Err(WeightsError::NotFinite { path: path.into(), name, value, position });
-                        }
+                    bytes::to_floats(view.data(), values);
+                    if let Some(position) = values.iter().position(|v| !v.is_finite()) {
+                        let (name, value) = (name.into(), values[position]);
+                        return Err(WeightsError::NotFinite { path: path.into(), name, value, position });
                     }
                 }
             }
             Ok(())
         })?;
-        let unknown: Vec<&str> = file.names().into_iter().filter(|name| !seen.iter().any(|s| s == name)).collect();
+        let unknown: Vec<&str> =
+            file.names().into_iter().filter(|name| !seen.iter().any(|s| s == name) && !others.contains(name)).collect();
         if !unknown.is_empty() {
             let mut names = unknown[..unknown.len().min(3)].join(", ");
             if unknown.len() > 3 {

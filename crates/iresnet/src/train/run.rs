@@ -5,10 +5,9 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ConfigError, IResNet, Layout, WeightsError};
@@ -135,17 +134,7 @@ const BEST: &str = "best.safetensors";
 /// # Errors
 /// What the system refused, with the path.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let beside = path.with_extension(format!("{}.tmp", std::process::id()));
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|source| {
-        _ = fs::remove_file(&beside);
-        RunError::Write { path: path.into(), source }
-    })
+    crate::bytes::replace_file(path, bytes).map_err(|source| RunError::Write { path: path.into(), source })
 }
 
 impl RunDir {
@@ -236,17 +225,10 @@ impl RunDir {
 
     /// Writes a checkpoint: weights, momentum, power-iteration state, running statistics and progress.
     pub(crate) fn save_checkpoint(&self, model: &IResNet, sgd: &Sgd, progress: &Progress) -> Result<(), RunError> {
-        let weights = model.to_safetensors(&HashMap::new());
-        let file = SafeTensors::deserialize(&weights).expect("just written");
-        let momentum = sgd.momentum.each_ref().map(|m| m.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
-        let mut views: Vec<(String, TensorView<'_>)> = file.tensors();
-        for ((name, bytes), values) in MOMENTUM.iter().zip(&momentum).zip(&sgd.momentum) {
-            let view = TensorView::new(Dtype::F32, vec![values.len()], bytes).expect("shape and bytes agree");
-            views.push((name.to_string(), view));
-        }
+        let momentum = [(MOMENTUM[0], sgd.momentum[0].as_slice()), (MOMENTUM[1], sgd.momentum[1].as_slice())];
         let text = serde_json::to_string(progress).expect("progress is JSON");
-        let bytes = safetensors::serialize(views, Some(HashMap::from([(PROGRESS.to_string(), text)])));
-        write_atomically(&self.path.join(CHECKPOINT), &bytes.expect("names are unique"))
+        let bytes = model.serialize_with(&momentum, &HashMap::from([(PROGRESS.to_string(), text)]));
+        write_atomically(&self.path.join(CHECKPOINT), &bytes)
     }
 
     /// Loads the checkpoint into `model` and `sgd`, if there is one.
@@ -258,19 +240,14 @@ impl RunDir {
         let bytes = read(&path)?;
         let progress = progress_of(&bytes, &path)?;
         let file = SafeTensors::deserialize(&bytes).expect("progress was read from it");
-        let mut views = file.tensors();
         for (name, values) in MOMENTUM.iter().zip(&mut sgd.momentum) {
             let view = file.tensor(name).ok().filter(|v| v.data().len() == 4 * values.len()).ok_or_else(|| {
                 let message = format!("{name} is missing or of another length than {}", values.len());
                 WeightsError::Format { path: path.clone(), message }
             })?;
-            for (to, bytes) in values.iter_mut().zip(view.data().chunks_exact(4)) {
-                *to = f32::from_le_bytes(bytes.try_into().expect("four bytes"));
-            }
+            crate::bytes::to_floats(view.data(), values);
         }
-        views.retain(|(name, _)| !MOMENTUM.contains(&name.as_str()));
-        let weights = safetensors::serialize(views, None).expect("names are unique");
-        model.load_safetensors(&weights, &path)?;
+        model.load_tensors(&file, &path, &MOMENTUM)?;
         Ok(Some(progress))
     }
 
