@@ -126,7 +126,7 @@ pub fn table1<O: Observer>(
             return Ok(None);
         }
         let certificate = Certificate::of(&model, |_, _| {});
-        let lipschitz = certificate.block_lipschitz(&model).filter(|_| certificate.certified);
+        let lipschitz = certificate.contractions(&model);
         let test = data.test.first(invert_samples);
         let begun = Instant::now();
         let limits = Stop { tolerance: 0.0, max_iterations: ITERATIONS };
@@ -139,7 +139,7 @@ pub fn table1<O: Observer>(
             error_percent: error_percent(&model, &data.test, normalization, &mut |_, _| {}),
             reconstruction,
             guaranteed_inverse: certificate.certified,
-            largest_block_lipschitz: certificate.blocks.iter().map(|b| b.lipschitz.value()).fold(0.0, f64::max),
+            largest_block_lipschitz: certificate.largest_block_lipschitz(),
             epochs: progress.epoch,
             training_seconds: progress.epochs.iter().map(|e| e.seconds).sum(),
             inverse_seconds,

@@ -10,7 +10,7 @@ mod rescale;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::IResNet;
+use crate::model::{EffectiveWeights, IResNet};
 use crate::spectrum::{Method, UpperBound};
 
 pub use margin::{Margins, Prediction, certified_accuracy};
@@ -93,11 +93,11 @@ impl Certificate {
         let up = |product: f64| product * (1.0 + 4.0 * blocks.len() as f64 * f64::EPSILON);
         Certificate {
             certified,
-            lipschitz_forward: up(blocks.iter().map(|b| 1.0 + b.lipschitz.value()).product()),
+            lipschitz_forward: trunk_lipschitz(&blocks).value(),
             lipschitz_inverse: certified
                 .then(|| up(blocks.iter().map(|b| 1.0 / (1.0 - b.lipschitz.value())).product())),
             reasons,
-            weights_sha256: checksum(model),
+            weights_sha256: checksum(&weights),
             image: [layout.input.channels, layout.input.height, layout.input.width],
             blocks,
         }
@@ -112,10 +112,17 @@ impl Certificate {
 
     /// Bound of `Lip(F)` for [`Margins`].
     pub fn trunk_lipschitz(&self) -> UpperBound {
-        let one = UpperBound::proved(1.0);
-        self.blocks
-            .iter()
-            .fold(one, |product, b| product.times(UpperBound::proved((1.0 + b.lipschitz.value()).next_up())))
+        trunk_lipschitz(&self.blocks)
+    }
+
+    /// Largest bound of `Lip(h g)` among the blocks.
+    pub fn largest_block_lipschitz(&self) -> f64 {
+        self.blocks.iter().map(|b| b.lipschitz.value()).fold(0.0, f64::max)
+    }
+
+    /// [`Certificate::block_lipschitz`] where every block is proved to contract: what a solver may count on.
+    pub fn contractions(&self, model: &IResNet) -> Option<Vec<f64>> {
+        if self.certified { self.block_lipschitz(model) } else { None }
     }
 
     /// Bounds of `Lip(h g)` of every block, for solvers.
@@ -123,7 +130,8 @@ impl Certificate {
     /// Only for the weights that were examined: a certificate of others gives nothing.
     pub fn block_lipschitz(&self, model: &IResNet) -> Option<Vec<f64>> {
         let input = model.layout().input;
-        let fits = self.weights_sha256 == checksum(model) && self.image == [input.channels, input.height, input.width];
+        let fits = self.weights_sha256 == checksum(&model.effective_weights())
+            && self.image == [input.channels, input.height, input.width];
         fits.then(|| self.blocks.iter().map(|b| b.lipschitz.value()).collect())
     }
 }
@@ -146,6 +154,12 @@ impl BlockBound {
     }
 }
 
+/// `prod (1 + L_t)`, rounded outwards.
+fn trunk_lipschitz(blocks: &[BlockBound]) -> UpperBound {
+    let one = UpperBound::proved(1.0);
+    blocks.iter().fold(one, |product, b| product.times(UpperBound::proved((1.0 + b.lipschitz.value()).next_up())))
+}
+
 fn reason(block: &BlockBound) -> String {
     let mut parts: Vec<String> = block.layers.iter().map(|l| format!("{} {:.3}", l.name, l.norm.value())).collect();
     parts.extend(block.gains.iter().map(|g| format!("BatchNorm {:.3}", g.value())));
@@ -153,9 +167,9 @@ fn reason(block: &BlockBound) -> String {
 }
 
 /// SHA-256 of the weights in use and of what stands before the activations.
-fn checksum(model: &IResNet) -> String {
+fn checksum(weights: &EffectiveWeights) -> String {
     let mut hash = Sha256::new();
-    for block in &model.effective_weights().blocks {
+    for block in &weights.blocks {
         let affine = block.affine.iter().flatten().flat_map(|map| map.scale.iter().chain(&map.shift));
         for value in block.weights.iter().chain(affine) {
             hash.update(value.to_le_bytes());

@@ -97,6 +97,11 @@ pub fn reconstruction<S: Solver<f32>>(
     })
 }
 
+/// `||x||`, summed in float64.
+pub fn length(x: &[f32]) -> f64 {
+    x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+}
+
 /// `||x - y|| / ||x||`, infinite where a value is not finite.
 pub fn normed_l2(x: &[f32], y: &[f32]) -> f64 {
     let difference: f64 = x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();

@@ -2,25 +2,32 @@
 
 use anyhow::Result;
 use iresnet::certificate::Certificate;
+use iresnet::model::IResNet;
 use iresnet::train::{RunDir, write_atomically};
 
 use crate::Verdict;
 use crate::args::CertifyArgs;
 use crate::terminal::bar;
 
+/// The certificate of `model`, with a bar while it is made.
+pub fn certify(model: &IResNet) -> Certificate {
+    let progress = bar(3 * model.layout().num_blocks() as u64, "certifying");
+    let certificate = Certificate::of(model, |done, _| progress.set_position(done as u64));
+    progress.finish_and_clear();
+    certificate
+}
+
 pub fn run(args: CertifyArgs) -> Result<Verdict> {
     let dir = RunDir::open(&args.run)?;
     let (record, model) = dir.load()?;
-    let progress = bar(3 * model.layout().num_blocks() as u64, "certifying");
-    let certificate = Certificate::of(&model, |done, _| progress.set_position(done as u64));
-    progress.finish_and_clear();
+    let certificate = certify(&model);
     let text = serde_json::to_string_pretty(&certificate)?;
     write_atomically(&dir.path().join("certificate.json"), text.as_bytes())?;
     if args.json {
         println!("{}", serde_json::to_string(&certificate)?);
     } else {
         println!("{} of {}", record.model.norm.label(), args.run.display());
-        let largest = certificate.blocks.iter().map(|b| b.lipschitz.value()).fold(0.0, f64::max);
+        let largest = certificate.largest_block_lipschitz();
         println!("largest Lip(h g) of a block   at most {largest:.6}");
         println!("Lip(F)                        at most {:.4e}", certificate.lipschitz_forward);
         match certificate.lipschitz_inverse {

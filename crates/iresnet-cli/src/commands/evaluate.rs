@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use iresnet::certificate::Certificate;
 use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::model::Input;
 use iresnet::solve::{Outcome, Picard, Stop};
@@ -14,6 +13,7 @@ use crate::Verdict;
 use crate::args::{EvaluateArgs, UsageError};
 use crate::terminal::bar;
 
+use super::certify::certify;
 use super::data::load;
 
 /// What `--json` prints.
@@ -59,13 +59,11 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     let progress = bar(test.len() as u64, "classifying");
     let error = error_percent(&model, test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
     progress.finish_and_clear();
-    let progress = bar(3 * model.layout().num_blocks() as u64, "certifying");
-    let certificate = Certificate::of(&model, |done, _| progress.set_position(done as u64));
-    progress.finish_and_clear();
+    let certificate = certify(&model);
     let inverted = test.first(args.invert_samples);
     let progress = bar(inverted.len() as u64, "inverting");
     let stop = Stop { tolerance: 0.0, max_iterations: args.max_iterations };
-    let lipschitz = certificate.block_lipschitz(&model).filter(|_| certificate.certified);
+    let lipschitz = certificate.contractions(&model);
     let reconstruction = reconstruction(
         &model,
         &inverted,

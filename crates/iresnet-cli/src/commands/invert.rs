@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use iresnet::certificate::Certificate;
 use iresnet::data::picture::{self, Picture};
-use iresnet::evaluate::normed_l2;
+use iresnet::evaluate::{length, normed_l2};
 use iresnet::model::ImageReport;
 use iresnet::solve::{Picard, Stop};
 use iresnet::train::{RunDir, RunRecord, write_atomically};
@@ -13,8 +12,8 @@ use serde::Serialize;
 
 use crate::Verdict;
 use crate::args::{InvertArgs, UsageError};
-use crate::terminal::bar;
 
+use super::certify::certify;
 use super::data::load;
 
 /// One image of the report.
@@ -54,10 +53,8 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let (names, pictures) = pictures(&args, &record)?;
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let progress = bar(3 * model.layout().num_blocks() as u64, "certifying");
-    let certificate = Certificate::of(&model, |done, _| progress.set_position(done as u64));
-    progress.finish_and_clear();
-    let lipschitz = certificate.block_lipschitz(&model).filter(|_| certificate.certified);
+    let certificate = certify(&model);
+    let lipschitz = certificate.contractions(&model);
 
     let (input, largest) = (record.input, largest_byte(&record));
     let len = input.channels * input.height * input.width;
@@ -83,7 +80,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
         picture::write(&args.out.join(format!("{i:04}-reconstruction.png")), &copy)?;
         picture::write(&args.out.join(format!("{i:04}-difference.png")), &difference)?;
         rows.push([original, copy, difference]);
-        let size = reconstructed.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
+        let size = length(reconstructed);
         results.push(ImageResult {
             image: name.clone(),
             normed_l2: error.is_finite().then_some(error),

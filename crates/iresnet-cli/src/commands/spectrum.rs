@@ -26,7 +26,7 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
     println!("{:<28} {:>12} {:>12} {:>9} {:>12}", "layer", "norm from", "to", "width", "circular");
     for layer in &spectrum.layers {
         let (lower, upper) = (layer.norm.lower.value(), layer.norm.upper.value());
-        let width = if upper > 0.0 { 100.0 * (upper - lower) / upper } else { 0.0 };
+        let width = 100.0 * layer.norm.relative_width();
         let circular = layer.circular.first().copied().unwrap_or(0.0);
         println!("{:<28} {lower:>12.6} {upper:>12.6} {width:>7.2} % {circular:>12.6}", layer.name);
     }

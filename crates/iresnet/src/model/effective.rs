@@ -2,6 +2,7 @@
 
 use super::layout::{Block, Conv, Layout};
 use super::norms::NormState;
+use crate::evaluate::length;
 use crate::spectrum::ConvLayer;
 
 /// BatchNorm's `eps`, as in PyTorch.
@@ -104,7 +105,6 @@ impl BlockWeights {
     /// it, `sum over taps of ||W_tap||_F` for a convolution. It is the scale at which evaluating the branch rounds.
     pub(crate) fn offset_scale(&self, block: &Block) -> f64 {
         let start = block.weights.start;
-        let length = |values: &[f32]| values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         let mut scale = 0.0;
         for (i, conv) in block.convs.iter().enumerate() {
             if let Some(maps) = &self.affine {

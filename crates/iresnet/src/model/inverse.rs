@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::IResNet;
 use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
+use crate::evaluate::length;
 use crate::solve::{
     Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, network_error_bar, share_tolerance, solve,
 };
@@ -258,7 +259,6 @@ fn image_report(n: usize, by_block: &[Vec<SampleReport>], constants: Option<&[f6
 /// Drops the zero channels; returns the images and the length of what each one's dropped channels held.
 fn unpad(wide: &[f32], channels: usize, shape: ImageShape) -> (Vec<f32>, Vec<f64>) {
     let kept = channels * shape.height * shape.width;
-    let length = |values: &[f32]| values.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt();
     let images = wide.chunks_exact(shape.len()).flat_map(|image| image[..kept].iter().copied()).collect();
     let padding = wide.chunks_exact(shape.len()).map(|image| length(&image[kept..])).collect();
     (images, padding)

@@ -58,7 +58,8 @@ pub struct IResNet {
     pub(crate) layout: Arc<Layout>,
     pub(crate) trunk: Vec<f32>,
     pub(crate) head: Vec<f32>,
-    pub(crate) state: NormState,
+    /// Shared with the training pass under way, which must not copy it.
+    pub(crate) state: Arc<NormState>,
 }
 
 /// What a forward pass gives.
@@ -101,7 +102,7 @@ impl ModelConfig {
     pub fn init(&self, input: Input, seed: u64) -> Result<IResNet, ConfigError> {
         let layout = Layout::new(self, input)?;
         let (trunk, head) = init::initialize(&layout, seed);
-        let state = NormState::new(&layout, self.norm.coeff().is_some(), seed);
+        let state = Arc::new(NormState::new(&layout, self.norm.coeff().is_some(), seed));
         let mut model = IResNet { config: self.clone(), layout: Arc::new(layout), trunk, head, state };
         model.update_norms(5);
         Ok(model)
@@ -141,12 +142,12 @@ impl IResNet {
 
     /// Advances the power iterations of spectral normalisation; nothing happens without it.
     pub fn update_norms(&mut self, iterations: usize) {
-        self.state.power_iterate(&self.layout, &self.trunk, iterations);
+        Arc::make_mut(&mut self.state).power_iterate(&self.layout, &self.trunk, iterations);
     }
 
     /// Recomputes `sigma = u . (W * v)` from the present weights and vectors.
     pub(crate) fn refresh_sigma(&mut self) {
-        for (conv, power) in self.layout.convs().zip(&mut self.state.power) {
+        for (conv, power) in self.layout.convs().zip(&mut Arc::make_mut(&mut self.state).power) {
             let weight = &self.trunk[conv.weight.clone()];
             let mut correlation = vec![0.0; weight.len()];
             iresnet_kernels::outer_correlation(&power.u, &power.v, &norms::conv_shape(conv), &mut correlation);
@@ -217,7 +218,7 @@ impl IResNet {
     fn training_pass(&self, dropout: Option<Dropout>) -> TrainingPass {
         TrainingPass {
             layout: self.layout.clone(),
-            state: Arc::new(self.state.clone()),
+            state: self.state.clone(),
             coeff: self.config.norm.coeff(),
             dropout,
         }
@@ -294,7 +295,7 @@ impl IResNet {
 
     /// Folds the statistics of a training batch into the running ones.
     pub fn track(&mut self, batch: &Differentiated) {
-        self.state.track(&batch.statistics.mean, &batch.statistics.var);
+        Arc::make_mut(&mut self.state).track(&batch.statistics.mean, &batch.statistics.var);
     }
 }
 

@@ -56,14 +56,14 @@ pub(crate) trait TrunkBackend: Backend {
     fn trunk(parameters: FloatTensor<Self>, slot: SharedSlot) -> FloatTensor<Self>;
 }
 
-fn floats(tensor: &FlexTensor) -> Vec<f32> {
-    let tensor = tensor.to_contiguous();
-    tensor.as_slice::<f32>().expect("a float32 tensor").to_vec()
+/// The values of a tensor that `to_contiguous` made.
+fn floats(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice::<f32>().expect("a contiguous float32 tensor")
 }
 
 impl TrunkKernels for Flex {
     fn trunk_forward(parameters: &FlexTensor, slot: &Slot) -> FlexTensor {
-        let (latent, tape, statistics) = slot.pass.forward(&slot.images, &floats(parameters));
+        let (latent, tape, statistics) = slot.pass.forward(&slot.images, floats(&parameters.to_contiguous()));
         *slot.tape.lock().expect("no pass panicked") = Some(tape);
         *slot.statistics.lock().expect("no pass panicked") = statistics;
         let shape = slot.pass.layout.latent;
@@ -73,7 +73,7 @@ impl TrunkKernels for Flex {
     fn trunk_backward(gradient: FlexTensor, parameters: &FlexTensor, slot: &Slot) -> FlexTensor {
         let tape = slot.tape.lock().expect("no pass panicked").take();
         let tape = tape.expect("one backward pass follows one forward pass");
-        let gradient = tape.backward(&floats(&gradient), &floats(parameters));
+        let gradient = tape.backward(floats(&gradient.to_contiguous()), floats(&parameters.to_contiguous()));
         let len = gradient.len();
         FlexTensor::from_data(TensorData::new(gradient, [len]))
     }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
@@ -91,7 +92,8 @@ impl IResNet {
     /// Every tensor of the network by its `state_dict` name; `visit` gets name, shape and place.
     pub(crate) fn visit_mut(&mut self, visit: &mut Visit<'_>) -> Result<(), WeightsError> {
         let layout = self.layout.clone();
-        let mut power = self.state.power.iter_mut();
+        let norms = Arc::make_mut(&mut self.state);
+        let mut power = norms.power.iter_mut();
         for block in layout.blocks() {
             for conv in &block.convs {
                 let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
@@ -109,11 +111,11 @@ impl IResNet {
                 let name = &norm.name;
                 visit(&format!("{name}.weight"), &shape, Place::Values(&mut self.trunk[norm.scale.clone()]))?;
                 visit(&format!("{name}.bias"), &shape, Place::Values(&mut self.trunk[norm.shift.clone()]))?;
-                let mean = &mut self.state.running_mean[statistics.clone()];
+                let mean = &mut norms.running_mean[statistics.clone()];
                 visit(&format!("{name}.running_mean"), &shape, Place::Values(mean))?;
-                let var = &mut self.state.running_var[statistics];
+                let var = &mut norms.running_var[statistics];
                 visit(&format!("{name}.running_var"), &shape, Place::Values(var))?;
-                let count = &mut self.state.num_batches_tracked;
+                let count = &mut norms.num_batches_tracked;
                 visit(&format!("{name}.num_batches_tracked"), &[], Place::BatchCount(count))?;
             }
         }
@@ -124,10 +126,10 @@ impl IResNet {
         let (weight, bias) = rest.split_at_mut(classes * channels);
         visit("head.norm.weight", &[channels], Place::Values(scale))?;
         visit("head.norm.bias", &[channels], Place::Values(shift))?;
-        let mean = &mut self.state.running_mean[statistics.clone()];
+        let mean = &mut norms.running_mean[statistics.clone()];
         visit("head.norm.running_mean", &[channels], Place::Values(mean))?;
-        visit("head.norm.running_var", &[channels], Place::Values(&mut self.state.running_var[statistics]))?;
-        visit("head.norm.num_batches_tracked", &[], Place::BatchCount(&mut self.state.num_batches_tracked))?;
+        visit("head.norm.running_var", &[channels], Place::Values(&mut norms.running_var[statistics]))?;
+        visit("head.norm.num_batches_tracked", &[], Place::BatchCount(&mut norms.num_batches_tracked))?;
         visit("head.linear.weight", &[classes, channels], Place::Values(weight))?;
         visit("head.linear.bias", &[classes], Place::Values(bias))
     }
