@@ -10,7 +10,7 @@ mod rescale;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::model::{EffectiveWeights, IResNet};
+use crate::model::{EffectiveWeights, IResNet, Layout};
 use crate::spectrum::{Method, UpperBound};
 
 pub use margin::{Margins, Prediction, certified_accuracy};
@@ -97,7 +97,7 @@ impl Certificate {
             lipschitz_inverse: certified
                 .then(|| up(blocks.iter().map(|b| 1.0 / (1.0 - b.lipschitz.value())).product())),
             reasons,
-            weights_sha256: checksum(&weights),
+            weights_sha256: checksum(layout, &weights),
             image: [layout.input.channels, layout.input.height, layout.input.width],
             blocks,
         }
@@ -130,7 +130,7 @@ impl Certificate {
     /// Only for the weights that were examined: a certificate of others gives nothing.
     pub fn block_lipschitz(&self, model: &IResNet) -> Option<Vec<f64>> {
         let input = model.layout().input;
-        let fits = self.weights_sha256 == checksum(&model.effective_weights())
+        let fits = self.weights_sha256 == checksum(model.layout(), &model.effective_weights())
             && self.image == [input.channels, input.height, input.width];
         fits.then(|| self.blocks.iter().map(|b| b.lipschitz.value()).collect())
     }
@@ -166,10 +166,11 @@ fn reason(block: &BlockBound) -> String {
     format!("{}: Lip(g) is only known to be at most {:.3} ({})", block.name, block.lipschitz.value(), parts.join(", "))
 }
 
-/// SHA-256 of the weights in use and of what stands before the activations.
-fn checksum(weights: &EffectiveWeights) -> String {
+/// SHA-256 of the weights in use, of what stands before the activations, and of the step sizes.
+fn checksum(layout: &Layout, weights: &EffectiveWeights) -> String {
     let mut hash = Sha256::new();
-    for block in &weights.blocks {
+    for (place, block) in layout.blocks().zip(&weights.blocks) {
+        hash.update(place.shape.step.to_le_bytes());
         let affine = block.affine.iter().flatten().flat_map(|map| map.scale.iter().chain(&map.shift));
         for value in block.weights.iter().chain(affine) {
             hash.update(value.to_le_bytes());

@@ -67,13 +67,17 @@ impl ConvLayer<'_> {
 
     /// Singular values of the symbol on the circular `height x width` grid, every frequency once, in no order.
     ///
-    /// Kernels larger than the grid wrap around, as the symbol does by itself.
+    /// Kernels larger than the grid wrap around, as the symbol does by itself. Weights that are not finite have no
+    /// singular values: none are returned.
     pub fn circular(&self, height: usize, width: usize) -> Vec<f64> {
+        if !self.weight.iter().all(|w| w.is_finite()) {
+            return Vec::new();
+        }
         let half = torus::half_grid([height, width]);
         half.into_par_iter()
             .flat_map_iter(|(y, x, times)| {
                 let symbol = self.symbol(TAU * y as f64 / height as f64, TAU * x as f64 / width as f64);
-                let values = symbol.singular_values().expect("the weights are finite");
+                let values = symbol.singular_values().expect("finite matrices have singular values");
                 values.into_iter().flat_map(move |v| std::iter::repeat_n(v, times))
             })
             .collect()

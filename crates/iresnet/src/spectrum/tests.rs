@@ -122,6 +122,7 @@ fn weights_without_a_norm() {
         let mut weight = [0.1; 9];
         weight[4] = value;
         assert_eq!(layer(&weight).norm_from_above().value(), f64::INFINITY);
+        assert!(layer(&weight).circular_spectrum().is_empty());
     }
     // The smallest and the largest that float32 holds.
     for value in [f32::from_bits(1), f32::MAX] {
