@@ -1,6 +1,7 @@
 //! A dense residual branch for vector data: `g(x) = W2 tanh(W1 x + b1) + b2`.
 
 use crate::solve::{Branch, LANES, Scalar};
+use crate::spectrum::matrix_norm_bound;
 
 /// `h (W2 tanh(W1 x + b1) + b2)` with its bound `|h| ||W1|| ||W2||` (tanh is 1-Lipschitz).
 #[derive(Clone, Debug)]
@@ -25,40 +26,6 @@ impl<T> Default for DenseScratch<T> {
     }
 }
 
-/// `||W||_2 <= ||W^T W||_F^(1/2) <= ...`: Gram iteration in float64, an upper bound at every step (Delattre et al. 2023,
-/// `sigma <= ||G_t||_F^(2^-t)`), rounded outwards by more than its own arithmetic can err.
-fn norm_bound(w: &[f64], columns: usize) -> f64 {
-    const STEPS: i32 = 12;
-    let rows = w.len() / columns;
-    let product = |a: &[f64], rows: usize| -> Vec<f64> {
-        let mut gram = vec![0.0; columns * columns];
-        for r in 0..rows {
-            for i in 0..columns {
-                for j in 0..columns {
-                    gram[i * columns + j] += a[r * columns + i] * a[r * columns + j];
-                }
-            }
-        }
-        gram
-    };
-    let mut gram = product(w, rows);
-    // log of what the matrix was divided by, per unit of its present power
-    let (mut log, mut power) = (0.0, 2.0);
-    for step in 0..STEPS {
-        let size = gram.iter().map(|g| g * g).sum::<f64>().sqrt();
-        if size == 0.0 {
-            return 0.0;
-        }
-        log += size.ln() / power;
-        gram.iter_mut().for_each(|g| *g /= size);
-        if step + 1 < STEPS {
-            gram = product(&gram, columns);
-            power *= 2.0;
-        }
-    }
-    log.exp() * (1.0 + 1e-12 * (rows * columns) as f64)
-}
-
 impl<T: Scalar> Dense<T> {
     /// A branch on `len` values; `w1` is `[hidden, len]`, `w2` is `[len, hidden]`, row by row; `step` is h.
     ///
@@ -72,7 +39,7 @@ impl<T: Scalar> Dense<T> {
         let length = |b: &[f64]| b.iter().map(|b| b * b).sum::<f64>().sqrt();
         let (w1, w2) = (narrow(w1, 1.0), narrow(w2, step));
         // Of the weights in use: rounding them to T can lengthen a matrix of rank r by sqrt(r) times its epsilon.
-        let (norm1, norm2) = (norm_bound(&wide(&w1), len), norm_bound(&wide(&w2), hidden));
+        let (norm1, norm2) = (matrix_norm_bound(&wide(&w1), len), matrix_norm_bound(&wide(&w2), hidden));
         Dense {
             w1,
             b1: narrow(b1, 1.0),

@@ -22,6 +22,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 pub use bound::{Interval, LowerBound, UpperBound};
+pub(crate) use gram::matrix_norm_bound;
 pub use norm::Method;
 pub use operator::{Search, ZeroPadded};
 
