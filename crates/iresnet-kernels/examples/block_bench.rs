@@ -21,17 +21,22 @@ fn best(mut run: impl FnMut()) -> f64 {
 
 fn main() {
     println!("level {:?}", Level::current());
+    // Arguments name the blocks wanted, like 48/12; none means all.
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
     for (channels, bottleneck, size) in NETWORK_BLOCKS {
+        if !wanted.is_empty() && !wanted.contains(&format!("{channels}/{bottleneck}")) {
+            continue;
+        }
         let shape = BlockShape::paper(ImageShape { channels, height: size, width: size }, bottleneck);
         let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
         let flops = 128.0 * 2.0 * (size * size) as f64 * (18 * channels * bottleneck + bottleneck * bottleneck) as f64;
         let plan = BlockPlan::new(&shape, &weights, None, Purpose::Training);
         let x: Vec<f32> = (0..8 * shape.image.pack_len()).map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0).collect();
-        let mut y = vec![0.0; x.len()];
-        let forward = best(|| plan.forward(&x, &mut y, None));
+        let (mut y, mut hidden) = (vec![0.0; x.len()], vec![0.0; 8 * shape.hidden_len()]);
+        let forward = best(|| plan.forward(&x, &mut y, Some(&mut hidden), None));
         let mut gradient = x.clone();
         let mut dw = vec![0.0; weights.len()];
-        let backward = best(|| plan.backward(&x, &mut gradient, None, &mut dw));
+        let backward = best(|| plan.backward(&x, &hidden, &mut gradient, None, &mut dw));
         println!(
             "{channels:4}/{bottleneck:<3} at {size:2}: forward {:7.3} ms {:4.0} GF/s, backward {:7.3} ms {:4.0} GF/s",
             forward * 1e3,

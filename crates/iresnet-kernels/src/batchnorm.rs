@@ -6,10 +6,13 @@
 
 use rayon::prelude::*;
 
-use crate::block::{Before, BlockPlan, DropoutMask, Workspace, add_all, border, masked, partitions, with_workspace};
-use crate::conv::{self, Output, weight_gradient};
+use crate::block::{BlockPlan, add_all, partitions};
+use crate::buffer::{Scratch, with_workspace};
+use crate::conv::{Output, convolve};
+use crate::gradient::GradientSums;
 use crate::level::leveled;
 use crate::simd::Simd;
+use crate::source::{Before, DropoutMask, Source};
 use crate::{LANES, V, vectors, vectors_mut};
 
 const EPS: f64 = 1e-5;
@@ -54,13 +57,13 @@ struct Map {
     inv_std: Vec<f32>,
 }
 
-/// What stands before a convolution in training: the normalisation, if there is one, and κ; or nothing.
-#[inline(always)]
-fn before<'a>(plan: &BlockPlan, map: Option<&'a Map>) -> Before<'a> {
-    Before {
+/// What a convolution reads in training: the normalisation, if there is one, and κ before it; or nothing.
+fn source<'a>(plan: &BlockPlan, map: Option<&'a Map>, z: &'a [V], mask: Option<DropoutMask<'a>>) -> Source<'a> {
+    let before = Before {
         activation: map.map(|_| plan.shape.activation),
         affine: map.map(|map| (map.scale.as_slice(), map.shift.as_slice())),
-    }
+    };
+    Source { z, before, mask }
 }
 
 impl BlockPlan {
@@ -83,35 +86,37 @@ impl BlockPlan {
         for i in 0..3 {
             let channels = shape.channels()[i].0;
             let (before, after) = inner.split_at_mut(1);
-            let source: &[f32] = match i {
+            let z: &[f32] = match i {
                 0 => x,
                 1 => &before[0],
                 _ => &after[0],
             };
             if i > 0 || shape.activate_input {
-                moments[i] = Some(self.moments_of(source, channels, samples));
+                moments[i] = Some(self.moments_of(z, channels, samples));
             }
             let map = self.map(i, &moments[i], affine);
             let source_len = channels * shape.area() * LANES;
-            let run = |pack: usize, source: &[f32], out: &mut [f32]| {
+            let run = |pack: usize, z: &[f32], output: Output<'_>| {
                 let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None };
-                let (map, source, out) = (map.as_ref(), vectors(source), vectors_mut(out));
-                with_workspace(|workspace| convolve(self.level, self, i, map, source, mask, out, workspace));
+                let source = source(self, map.as_ref(), vectors(z), mask);
+                with_workspace(|workspace| {
+                    convolve(self.level, &self.convs[i], source, true, &mut workspace.scratch, output);
+                });
             };
             match i {
                 0 => {
                     let packs = before[0].par_chunks_mut(middle).zip(x.par_chunks(source_len)).enumerate();
-                    packs.for_each(|(pack, (out, source))| run(pack, source, out));
+                    packs.for_each(|(pack, (out, z))| run(pack, z, Output::Store(vectors_mut(out))));
                 }
                 1 => {
                     let packs = after[0].par_chunks_mut(middle).zip(before[0].par_chunks(source_len)).enumerate();
-                    packs.for_each(|(pack, (out, source))| run(pack, source, out));
+                    packs.for_each(|(pack, (out, z))| run(pack, z, Output::Store(vectors_mut(out))));
                 }
                 _ => {
                     let packs = y.par_chunks_mut(len).zip(x.par_chunks(len)).zip(after[0].par_chunks(source_len));
-                    packs.enumerate().for_each(|(pack, ((out, x), source))| {
-                        out.copy_from_slice(x);
-                        run(pack, source, out);
+                    packs.enumerate().for_each(|(pack, ((out, x), z))| {
+                        let (from, to) = (Some(vectors(x)), vectors_mut(out));
+                        run(pack, z, Output::Add { from, to, step: shape.step });
                     });
                 }
             }
@@ -143,33 +148,32 @@ impl BlockPlan {
         let mut cotangent: Vec<f32> = gradient.iter().map(|g| g * shape.step).collect();
         for i in (0..3).rev() {
             let channels = shape.channels()[i].0;
-            let source: &[f32] = if i == 0 { x } else { &tape.inner[i - 1] };
+            let z: &[f32] = if i == 0 { x } else { &tape.inner[i - 1] };
             let map = self.map(i, &tape.moments[i], affine);
             let (from, to) = (cotangent.len() / packs, channels * shape.area() * LANES);
             let mut pulled = vec![0.0; packs * to];
             // Weight gradients, and the cotangent of what the normalisation gives.
-            let jobs: Vec<_> = partitions(&mut pulled, to).into_iter().collect();
-            let partials: Vec<(Vec<f32>, Vec<f64>)> = jobs
+            let partials: Vec<(Vec<f32>, Vec<f64>)> = partitions(&mut pulled, to)
                 .into_par_iter()
                 .map(|(first, run)| {
                     let mut partial = vec![0.0; places[2 * i].len() + places[2 * i + 1].len()];
-                    let mut sums = vec![0.0f64; 2 * channels];
-                    for (n, out) in run.chunks_exact_mut(to).enumerate() {
-                        let pack = first + n;
-                        let job = PullBack {
-                            plan: self,
-                            i,
-                            map: map.as_ref(),
-                            mask: if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None },
-                            source: vectors(&source[pack * to..(pack + 1) * to]),
-                            cotangent: vectors(&cotangent[pack * from..(pack + 1) * from]),
-                        };
-                        let out = vectors_mut(out);
-                        with_workspace(|workspace| {
-                            pull_back(self.level, &job, out, &mut partial, &mut sums, workspace)
-                        });
-                    }
-                    (partial, sums)
+                    let mut moments = vec![0.0f64; 2 * channels];
+                    with_workspace(|workspace| {
+                        let sums = &mut workspace.sums[0];
+                        let mut sums = GradientSums::new(shape.conv(i), self.level, &mut partial, sums);
+                        for (n, out) in run.chunks_exact_mut(to).enumerate() {
+                            let pack = first + n;
+                            let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None };
+                            let z = vectors(&z[pack * to..(pack + 1) * to]);
+                            let source = source(self, map.as_ref(), z, mask);
+                            let cotangent = vectors(&cotangent[pack * from..(pack + 1) * from]);
+                            let (out, scratch) = (vectors_mut(out), &mut workspace.scratch);
+                            sums.add(source, cotangent, 1.0, scratch);
+                            self.pull_back(i, map.as_ref(), source, cotangent, out, &mut moments, scratch);
+                        }
+                        sums.finish();
+                    });
+                    (partial, moments)
                 })
                 .collect();
             let (partials, sums): (Vec<Vec<f32>>, Vec<Vec<f64>>) = partials.into_iter().unzip();
@@ -184,7 +188,7 @@ impl BlockPlan {
                     *to += *sum as f32;
                 }
                 affine_end = start;
-                self.through_statistics(source, map, moments.count, tape.samples, &total, &mut pulled, to);
+                self.through_statistics(z, map, moments.count, tape.samples, &total, &mut pulled, to);
             }
             cotangent = pulled;
         }
@@ -301,83 +305,54 @@ fn pull_through_inner<S: Simd>(statistics: &Statistics<'_>, area: usize, source:
 }
 leveled!(fn pull_through = pull_through_inner(statistics: &Statistics<'_>, area: usize, source: &[V], out: &mut [V]));
 
-/// Convolution `i` of one pack behind its normalisation; the last one adds `h g` to `out`.
+impl BlockPlan {
+    /// Writes the cotangent of the normalised values, and adds the sums of `dn xhat` and of `dn` to `moments`.
+    fn pull_back(
+        &self,
+        i: usize,
+        map: Option<&Map>,
+        source: Source<'_>,
+        cotangent: &[V],
+        out: &mut [V],
+        moments: &mut [f64],
+        scratch: &mut Scratch,
+    ) {
+        let adjoint = &self.adjoints.as_ref().expect("a plan made for training")[i];
+        convolve(self.level, adjoint, Source::plain(cotangent), false, scratch, Output::Store(out));
+        through_activation(self.level, source, map, self.shape.area(), out, moments);
+    }
+}
+
 #[inline(always)]
-fn convolve_inner<S: Simd>(
-    plan: &BlockPlan,
-    i: usize,
+fn through_activation_inner<S: Simd>(
+    source: Source<'_>,
     map: Option<&Map>,
-    source: &[V],
-    mask: Option<DropoutMask<'_>>,
+    area: usize,
     out: &mut [V],
-    workspace: &mut Workspace,
+    moments: &mut [f64],
 ) {
-    let plane = plan.shape.plane(i);
-    let (input, transforms) = workspace.bordered(0, plane);
-    before(plan, map).fill::<S>(source, mask, plane, input);
-    let output = if i < 2 { Output::Store(out) } else { Output::Add { to: out, step: plan.shape.step } };
-    conv::convolve(plan.level, &plan.convs[i], plane, input, true, transforms, output);
-}
-leveled!(fn convolve = convolve_inner(
-    plan: &BlockPlan, i: usize, map: Option<&Map>, source: &[V], mask: Option<DropoutMask<'_>>, out: &mut [V],
-    workspace: &mut Workspace
-));
-
-/// One pack on the way back through convolution `i`.
-struct PullBack<'a> {
-    plan: &'a BlockPlan,
-    i: usize,
-    map: Option<&'a Map>,
-    mask: Option<DropoutMask<'a>>,
-    source: &'a [V],
-    cotangent: &'a [V],
-}
-
-/// Writes the cotangent of the normalised values, adds weight and bias gradients to `weights`, and the sums of
-/// `dn xhat` and of `dn` to `sums`.
-#[inline(always)]
-fn pull_back_inner<S: Simd>(
-    job: &PullBack<'_>,
-    out: &mut [V],
-    weights: &mut [f32],
-    sums: &mut [f64],
-    workspace: &mut Workspace,
-) {
-    let PullBack { plan, i, map, mask, source, cotangent } = *job;
-    let (plane, back) = (plan.shape.plane(i), plan.shape.adjoint_plane(i));
-    let area = plan.shape.area();
-    let (cin, cout) = plan.shape.channels()[i];
-    let (input, _) = workspace.bordered(0, plane);
-    before(plan, map).fill::<S>(source, mask, plane, input);
-    let (w, b) = weights.split_at_mut(cin * cout * plan.shape.kernels[i] * plan.shape.kernels[i]);
-    weight_gradient(plan.level, plane, input, cotangent, cout, plan.shape.kernels[i], w, b);
-    let (bordered, transforms) = workspace.bordered(1, back);
-    border(back, cotangent, bordered);
-    let adjoint = &plan.adjoints.as_ref().expect("a plan made for training")[i];
-    conv::convolve(plan.level, adjoint, back, bordered, false, transforms, Output::Store(out));
-    let before = before(plan, map);
-    for (at, out) in out.iter_mut().enumerate() {
-        let mut v = S::load(out);
-        if let Some(mask) = mask {
-            v = masked(v, mask.bits[at], mask.scale);
-        }
-        v.mul(before.slope(at / area, S::load(&source[at]))).store(out);
-    }
-    if let Some(map) = map {
-        for c in 0..cin {
-            let (mut along, mut constant) = (S::splat(0.0), S::splat(0.0));
-            let (mean, inv_std) = (S::splat(map.mean[c]), S::splat(map.inv_std[c]));
-            for (d, z) in out[c * area..(c + 1) * area].iter().zip(&source[c * area..(c + 1) * area]) {
-                let (d, xhat) = (S::load(d), S::load(z).sub(mean).mul(inv_std));
-                along = d.mul_add(xhat, along);
-                constant = constant.add(d);
+    let channels = moments.len() / 2;
+    for c in 0..channels {
+        let (mut along, mut constant) = (S::splat(0.0), S::splat(0.0));
+        let (mean, inv_std) = match map {
+            Some(map) => (S::splat(map.mean[c]), S::splat(map.inv_std[c])),
+            None => (S::splat(0.0), S::splat(0.0)),
+        };
+        for at in c * area..(c + 1) * area {
+            let (z, mut v) = (S::load(&source.z[at]), S::load(&out[at]));
+            if let Some(mask) = source.mask {
+                v = v.keep(mask.bits[at]).mul(S::splat(mask.scale));
             }
-            // Unused lanes carry a zero cotangent from the loss on, so they add nothing.
-            sums[c] += along.array().iter().map(|s| f64::from(*s)).sum::<f64>();
-            sums[cin + c] += constant.array().iter().map(|s| f64::from(*s)).sum::<f64>();
+            let v = v.mul(source.before.slope(c, z));
+            v.store(&mut out[at]);
+            along = v.mul_add(z.sub(mean).mul(inv_std), along);
+            constant = constant.add(v);
         }
+        // Unused lanes carry a zero cotangent from the loss on, so they add nothing.
+        moments[c] += along.array().iter().map(|s| f64::from(*s)).sum::<f64>();
+        moments[channels + c] += constant.array().iter().map(|s| f64::from(*s)).sum::<f64>();
     }
 }
-leveled!(fn pull_back = pull_back_inner(
-    job: &PullBack<'_>, out: &mut [V], weights: &mut [f32], sums: &mut [f64], workspace: &mut Workspace
+leveled!(fn through_activation = through_activation_inner(
+    source: Source<'_>, map: Option<&Map>, area: usize, out: &mut [V], moments: &mut [f64]
 ));

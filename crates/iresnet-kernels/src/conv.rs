@@ -1,12 +1,16 @@
-//! Direct convolution of one pack, stride 1 and zero 'same' padding, and its weight gradient.
+//! Convolution of one pack, stride 1 and zero 'same' padding: directly here, or by [`crate::winograd`].
 //!
-//! The input lies in a [`Plane`] buffer with a zero border, so that no loop knows about edges. Register tiles are
-//! `CO` output channels by `XT` positions of whole vectors.
+//! The direct kernel reads its input from a [`Plane`] buffer with a zero border, so that no loop knows about edges.
+//! Register tiles are output channels by positions of whole vectors; the values of a kernel row pass by once for all
+//! of its taps.
 
-use crate::V;
+use crate::buffer::Scratch;
 use crate::level::leveled;
+use crate::power::ConvShape;
 use crate::simd::Simd;
+use crate::source::Source;
 use crate::winograd::WinogradConv;
+use crate::{LANES, Level, V};
 
 /// Geometry of a bordered buffer `[channel][y + 2 border][x + 2 border]` of vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,24 +19,21 @@ pub(crate) struct Plane {
     pub height: usize,
     pub width: usize,
     pub border: usize,
-    /// Zero rows below and zero columns to the right of the border, so that whole Winograd tiles can be read.
-    pub extra: (usize, usize),
 }
 
 impl Plane {
-    /// The buffer that a convolution with `kernel` reads.
-    pub(crate) fn new(channels: usize, height: usize, width: usize, kernel: usize) -> Self {
-        let extra =
-            if kernel == 3 { (height.next_multiple_of(4) - height, width.next_multiple_of(4) - width) } else { (0, 0) };
-        Plane { channels, height, width, border: kernel / 2, extra }
+    /// The buffer that a convolution reads.
+    pub(crate) fn of(shape: &ConvShape) -> Self {
+        let ConvShape { in_channels: channels, height, width, kernel, .. } = *shape;
+        Plane { channels, height, width, border: kernel / 2 }
     }
 
     pub(crate) fn row_stride(&self) -> usize {
-        self.width + 2 * self.border + self.extra.1
+        self.width + 2 * self.border
     }
 
     pub(crate) fn channel_stride(&self) -> usize {
-        self.row_stride() * (self.height + 2 * self.border + self.extra.0)
+        self.row_stride() * (self.height + 2 * self.border)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -55,11 +56,10 @@ impl Plane {
 /// Weights of one convolution, packed for the kernel that suits its shape.
 #[derive(Clone, Debug)]
 pub(crate) struct PackedConv {
-    in_channels: usize,
-    out_channels: usize,
-    kernel: usize,
+    shape: ConvShape,
     weights: Weights,
-    bias: Vec<f32>,
+    /// None for an adjoint.
+    bias: Option<Vec<f32>>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,25 +71,27 @@ enum Weights {
 
 /// Channels, of the narrower side, from which on Winograd's transforms pay: measured on AVX-512, the direct kernel is
 /// ahead at 12/3 and below.
-const WINOGRAD_CHANNELS: usize = 8;
+const WINOGRAD_CHANNELS: usize = 4;
 
 /// Output channels of one register tile.
-pub(crate) const CO: usize = 4;
+const CO: usize = 4;
 
 impl PackedConv {
     /// Packs `[out, in, k, k]` weights.
-    pub(crate) fn new(weights: &[f32], bias: &[f32], out_channels: usize, in_channels: usize, kernel: usize) -> Self {
+    pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level) -> Self {
+        let ConvShape { in_channels, out_channels, kernel, .. } = shape;
         let taps = kernel * kernel;
         assert_eq!(weights.len(), out_channels * in_channels * taps, "weights of a convolution");
         let weights = match kernel == 3 && in_channels.min(out_channels) >= WINOGRAD_CHANNELS {
-            true => Weights::Winograd(WinogradConv::new(weights, out_channels, in_channels)),
+            true => Weights::Winograd(WinogradConv::new(weights, shape, level)),
             false => Weights::Direct(pack_direct(weights, out_channels, in_channels, taps)),
         };
-        PackedConv { in_channels, out_channels, kernel, weights, bias: bias.to_vec() }
+        PackedConv { shape, weights, bias: bias.map(<[f32]>::to_vec) }
     }
 
-    /// The adjoint convolution: channels exchanged, taps reversed, no bias.
-    pub(crate) fn adjoint(weights: &[f32], out_channels: usize, in_channels: usize, kernel: usize) -> Self {
+    /// The adjoint of the convolution of this shape: channels exchanged, taps reversed, no bias.
+    pub(crate) fn adjoint(weights: &[f32], shape: ConvShape, level: Level) -> Self {
+        let ConvShape { in_channels, out_channels, kernel, .. } = shape;
         let taps = kernel * kernel;
         let mut flipped = vec![0.0; weights.len()];
         for o in 0..out_channels {
@@ -100,32 +102,34 @@ impl PackedConv {
                 }
             }
         }
-        Self::new(&flipped, &vec![0.0; in_channels], in_channels, out_channels, kernel)
+        let shape = ConvShape { in_channels: out_channels, out_channels: in_channels, ..shape };
+        Self::new(&flipped, None, shape, level)
     }
 
     #[inline(always)]
-    fn run<S: Simd>(&self, plane: Plane, input: &[V], bias: bool, scratch: &mut Vec<V>, mut output: Output<'_>) {
-        let packed_weights = match &self.weights {
-            Weights::Direct(weights) => weights,
-            Weights::Winograd(winograd) => {
-                return winograd.run::<S>(plane, input, bias.then_some(&self.bias), scratch, &mut output);
-            }
-        };
-        let taps = self.kernel * self.kernel;
-        let mut packed = 0;
-        for block in (0..self.out_channels).step_by(CO) {
-            let count = CO.min(self.out_channels - block);
-            let weights = &packed_weights[packed..packed + count * self.in_channels * taps];
-            packed += weights.len();
+    fn direct<S: Simd>(
+        &self,
+        packed: &[f32],
+        plane: Plane,
+        input: &[V],
+        bias: Option<&[f32]>,
+        output: &mut Output<'_>,
+    ) {
+        let ConvShape { in_channels, out_channels, kernel, .. } = self.shape;
+        let mut packed = packed;
+        for block in (0..out_channels).step_by(CO) {
+            let count = CO.min(out_channels - block);
+            let (weights, rest) = packed.split_at(count * in_channels * kernel * kernel);
+            packed = rest;
             let mut start = [0.0; CO];
-            if bias {
-                start[..count].copy_from_slice(&self.bias[block..block + count]);
+            if let Some(bias) = bias {
+                start[..count].copy_from_slice(&bias[block..block + count]);
             }
             match count {
-                4 => self.block::<S, 4>(plane, input, weights, block, start, &mut output),
-                3 => self.block::<S, 3>(plane, input, weights, block, start, &mut output),
-                2 => self.block::<S, 2>(plane, input, weights, block, start, &mut output),
-                _ => self.block::<S, 1>(plane, input, weights, block, start, &mut output),
+                4 => self.block::<S, 4>(plane, input, weights, block, start, output),
+                3 => self.block::<S, 3>(plane, input, weights, block, start, output),
+                2 => self.block::<S, 2>(plane, input, weights, block, start, output),
+                _ => self.block::<S, 1>(plane, input, weights, block, start, output),
             }
         }
     }
@@ -144,22 +148,21 @@ impl PackedConv {
             let mut x = 0;
             while x < plane.width {
                 let left = plane.width - x;
-                // 7 divides the sides of MNIST's stages, 4 those of CIFAR-10's.
-                let tile = if S::TILE >= 7 && plane.width.is_multiple_of(7) {
-                    self.tile::<S, N, 7>(plane, input, weights, y, x, block, bias, output);
-                    7
+                // 7 divides the sides of MNIST's stages, 4 those of CIFAR-10's; 7 x 4 would not fit the registers.
+                x += if S::TILE >= 7 && N < 4 && plane.width.is_multiple_of(7) {
+                    self.tile::<S, N, 7>(plane, input, weights, y, x, block, bias, output)
                 } else if S::TILE >= 4 && left >= 4 {
-                    self.tile::<S, N, 4>(plane, input, weights, y, x, block, bias, output);
-                    4
+                    self.tile::<S, N, 4>(plane, input, weights, y, x, block, bias, output)
+                } else if S::TILE >= 4 && left >= 2 {
+                    self.tile::<S, N, 2>(plane, input, weights, y, x, block, bias, output)
                 } else {
-                    self.tile::<S, N, 1>(plane, input, weights, y, x, block, bias, output);
-                    1
+                    self.tile::<S, N, 1>(plane, input, weights, y, x, block, bias, output)
                 };
-                x += tile;
             }
         }
     }
 
+    /// Returns how many positions it did.
     #[inline(always)]
     fn tile<S: Simd, const N: usize, const XT: usize>(
         &self,
@@ -171,27 +174,65 @@ impl PackedConv {
         block: usize,
         bias: [f32; CO],
         output: &mut Output<'_>,
-    ) {
+    ) -> usize {
         let mut sums = [[S::splat(0.0); XT]; N];
         for n in 0..N {
             sums[n] = [S::splat(bias[n]); XT];
         }
-        let half = self.kernel / 2;
-        let mut weights = weights.chunks_exact(N);
-        for i in 0..self.in_channels {
+        let (kernel, half) = (self.shape.kernel, self.shape.kernel / 2);
+        let (weights, _) = weights.as_chunks::<N>();
+        let mut weights = weights.chunks_exact(kernel);
+        for i in 0..plane.channels {
             let corner = plane.row(i, y) + x - half * (plane.row_stride() + 1);
-            for ky in 0..self.kernel {
-                let row = corner + ky * plane.row_stride();
-                for kx in 0..self.kernel {
-                    let taps: &[f32; N] = weights.next().expect("packed").try_into().expect("N weights");
-                    let values: &[V; XT] = input[row + kx..row + kx + XT].try_into().expect("XT vectors");
-                    accumulate(taps, values, &mut sums);
+            for ky in 0..kernel {
+                let row = &input[corner + ky * plane.row_stride()..][..XT + 2 * half];
+                let taps = weights.next().expect("packed");
+                if kernel == 3 && S::TILE >= 4 {
+                    kernel_row::<S, N, XT, 3>(taps.try_into().expect("three taps"), row, &mut sums);
+                } else {
+                    for (kx, tap) in taps.iter().enumerate() {
+                        kernel_row::<S, N, XT, 1>(std::array::from_ref(tap), &row[kx..], &mut sums);
+                    }
                 }
             }
         }
+        let mut values = [[[0.0; LANES]; XT]; N];
         for n in 0..N {
             for t in 0..XT {
-                output.put(((block + n) * plane.height + y) * plane.width + x + t, sums[n][t]);
+                sums[n][t].store(&mut values[n][t]);
+            }
+        }
+        for (n, row) in values.iter().enumerate() {
+            let at = ((block + n) * plane.height + y) * plane.width + x;
+            for (t, value) in row.iter().enumerate() {
+                output.put(block + n, at + t, S::load(value));
+            }
+        }
+        XT
+    }
+}
+
+/// `sums[n][t] += taps[k][n] values[t + k]`
+#[inline(always)]
+fn kernel_row<S: Simd, const N: usize, const XT: usize, const K: usize>(
+    taps: &[[f32; N]; K],
+    values: &[V],
+    sums: &mut [[S; XT]; N],
+) {
+    let mut splats = [[S::splat(0.0); N]; K];
+    for k in 0..K {
+        for n in 0..N {
+            splats[k][n] = S::splat(taps[k][n]);
+        }
+    }
+    let values = &values[..XT + K - 1];
+    for x in 0..XT + K - 1 {
+        let value = S::load(&values[x]);
+        for k in 0..K {
+            if x >= k && x - k < XT {
+                for n in 0..N {
+                    sums[n][x - k] = value.mul_add(splats[k][n], sums[n][x - k]);
+                }
             }
         }
     }
@@ -211,43 +252,29 @@ fn pack_direct(weights: &[f32], out_channels: usize, in_channels: usize, taps: u
     packed
 }
 
-/// `sums[n][t] += factors[n] values[t]`: the inner step of every product with weights.
-#[inline(always)]
-pub(crate) fn accumulate<S: Simd, const N: usize, const T: usize>(
-    factors: &[f32; N],
-    values: &[V; T],
-    sums: &mut [[S; T]; N],
-) {
-    let mut splats = [S::splat(0.0); N];
-    for n in 0..N {
-        splats[n] = S::splat(factors[n]);
-    }
-    for t in 0..T {
-        let value = S::load(&values[t]);
-        for n in 0..N {
-            sums[n][t] = value.mul_add(splats[n], sums[n][t]);
-        }
-    }
-}
-
 /// What happens to the values of a convolution; all places are unbordered `[channel][y][x]`.
 pub(crate) enum Output<'a> {
     /// They are stored.
     Store(&'a mut [V]),
-    /// `to += step value`
-    Add { to: &'a mut [V], step: f32 },
+    /// `to <- from + step value`, or `to <- to + step value`.
+    Add { from: Option<&'a [V]>, to: &'a mut [V], step: f32 },
     /// `x <- target - step value`, and the squared lengths of the moves are added to `sums`.
     FixedPoint { x: &'a mut [V], target: &'a [V], step: f32, sums: &'a mut [V; 4] },
+    /// The cotangent of what stands before another convolution: `to <- [to +] mask . b'(z) . value`.
+    Pull { source: Source<'a>, to: &'a mut [V], add: bool },
 }
 
 impl Output<'_> {
     #[inline(always)]
-    pub(crate) fn put<S: Simd>(&mut self, at: usize, value: S) {
+    pub(crate) fn put<S: Simd>(&mut self, channel: usize, at: usize, value: S) {
         match self {
             Output::Store(to) => value.store(&mut to[at]),
-            Output::Add { to, step } => {
-                let to = &mut to[at];
-                value.mul_add(S::splat(*step), S::load(to)).store(to);
+            Output::Add { from, to, step } => {
+                let before = S::load(match from {
+                    Some(from) => &from[at],
+                    None => &to[at],
+                });
+                value.mul_add(S::splat(*step), before).store(&mut to[at]);
             }
             Output::FixedPoint { x, target, step, sums } => {
                 let x = &mut x[at];
@@ -257,6 +284,14 @@ impl Output<'_> {
                 moved.mul_add(moved, S::load(sum)).store(sum);
                 new.store(x);
             }
+            Output::Pull { source, to, add } => {
+                let pulled = source.pull(channel, at, value);
+                let to = &mut to[at];
+                match add {
+                    true => S::load(to).add(pulled).store(to),
+                    false => pulled.store(to),
+                }
+            }
         }
     }
 }
@@ -264,111 +299,28 @@ impl Output<'_> {
 #[inline(always)]
 fn convolve_inner<S: Simd>(
     conv: &PackedConv,
-    plane: Plane,
-    input: &[V],
+    source: Source<'_>,
     bias: bool,
-    scratch: &mut Vec<V>,
+    scratch: &mut Scratch,
     output: Output<'_>,
 ) {
-    conv.run::<S>(plane, input, bias, scratch, output);
+    let mut output = output;
+    let bias = conv.bias.as_deref().filter(|_| bias);
+    match &conv.weights {
+        Weights::Winograd(winograd) => winograd.run::<S>(source, bias, &mut scratch.transforms, &mut output),
+        Weights::Direct(weights) => {
+            let plane = Plane::of(&conv.shape);
+            let input = scratch.plane.sized(plane.len());
+            source.fill::<S>(plane, input);
+            conv.direct::<S>(weights, plane, input, bias, &mut output);
+        }
+    }
 }
 leveled!(
-    /// Convolves one pack, with or without the bias. `input` lies as `plane`, whose border is zero.
+    /// Convolves one pack, with or without the bias.
     ///
     /// Compiled on its own, once a level, rather than into every pass that uses it.
     pub(crate) fn convolve = convolve_inner(
-        conv: &PackedConv, plane: Plane, input: &[V], bias: bool, scratch: &mut Vec<V>, output: Output<'_>
+        conv: &PackedConv, source: Source<'_>, bias: bool, scratch: &mut Scratch, output: Output<'_>
     )
 );
-
-#[inline(always)]
-fn weight_gradient_inner<S: Simd>(
-    plane: Plane,
-    input: &[V],
-    cotangent: &[V],
-    out_channels: usize,
-    kernel: usize,
-    weights: &mut [f32],
-    bias: &mut [f32],
-) {
-    let area = plane.height * plane.width;
-    for o in 0..out_channels {
-        let mut sum = S::splat(0.0);
-        for value in &cotangent[o * area..(o + 1) * area] {
-            sum = sum.add(S::load(value));
-        }
-        bias[o] += sum.sum();
-    }
-    for block in (0..out_channels).step_by(CO) {
-        let count = CO.min(out_channels - block);
-        for i in 0..plane.channels {
-            for ky in 0..kernel {
-                match (count, kernel) {
-                    (4, 3) => taps::<S, 4, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (3, 3) => taps::<S, 3, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (2, 3) => taps::<S, 2, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (1, 3) => taps::<S, 1, 3>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    (4, 1) => taps::<S, 4, 1>(plane, input, cotangent, block, i, ky, kernel, 0, weights),
-                    _ => {
-                        for kx in 0..kernel {
-                            for o in block..block + count {
-                                taps::<S, 1, 1>(plane, input, cotangent, o, i, ky, kernel, kx, weights);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-leveled!(
-    /// `dW[o, i, ky, kx] += sum over positions and lanes of out[o, y, x] in[i, y + ky, x + kx]`, and the bias gradient.
-    ///
-    /// `input` is bordered as `plane`, `cotangent` is `[out][y][x]` without a border.
-    pub(crate) fn weight_gradient = weight_gradient_inner(
-        plane: Plane, input: &[V], cotangent: &[V], out_channels: usize, kernel: usize, weights: &mut [f32],
-        bias: &mut [f32]
-    )
-);
-
-/// `N` output channels by `K` neighbouring taps of one kernel row.
-#[inline(always)]
-fn taps<S: Simd, const N: usize, const K: usize>(
-    plane: Plane,
-    input: &[V],
-    cotangent: &[V],
-    block: usize,
-    i: usize,
-    ky: usize,
-    kernel: usize,
-    first: usize,
-    weights: &mut [f32],
-) {
-    let area = plane.height * plane.width;
-    let half = kernel / 2;
-    let mut sums = [[S::splat(0.0); K]; N];
-    for y in 0..plane.height {
-        let row = plane.row(i, y) + ky * plane.row_stride() + first - half * (plane.row_stride() + 1);
-        let values = &input[row..row + plane.width + K - 1];
-        for x in 0..plane.width {
-            let window: &[V; K] = values[x..x + K].try_into().expect("K vectors");
-            let mut values = [S::splat(0.0); K];
-            for k in 0..K {
-                values[k] = S::load(&window[k]);
-            }
-            for n in 0..N {
-                let out = S::load(&cotangent[(block + n) * area + y * plane.width + x]);
-                for k in 0..K {
-                    sums[n][k] = values[k].mul_add(out, sums[n][k]);
-                }
-            }
-        }
-    }
-    for n in 0..N {
-        for k in 0..K {
-            let at = (((block + n) * plane.channels + i) * kernel + ky) * kernel + first + k;
-            weights[at] += sums[n][k].sum();
-        }
-    }
-}

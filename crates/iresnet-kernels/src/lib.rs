@@ -14,20 +14,26 @@
 mod activation;
 mod batchnorm;
 mod block;
+mod buffer;
 mod conv;
+mod gradient;
 mod layout;
 mod level;
 mod power;
 pub mod reference;
 mod simd;
+mod source;
 mod winograd;
+mod winograd_gradient;
 
 pub use activation::Activation;
 pub use batchnorm::{BatchNormTape, Moments};
-pub use block::{Affine, BlockPlan, BlockShape, DropoutMask, Purpose, Workspace};
+pub use block::{Affine, BlockPlan, BlockShape, Purpose};
+pub use buffer::Workspace;
 pub use layout::{ImageShape, pack, pixel_shuffle, pixel_unshuffle, unpack};
 pub use level::Level;
 pub use power::{ConvShape, PowerJob, outer_correlation, power_iterations};
+pub use source::DropoutMask;
 
 /// Images side by side in one pack.
 pub const LANES: usize = 16;

@@ -25,6 +25,10 @@ pub(crate) trait Simd: Copy {
     fn relu(self) -> Self;
     /// 1 where `self > 0`, else 0.
     fn is_positive(self) -> Self;
+    /// The lanes whose bit is set, 0 in the others.
+    fn keep(self, bits: u16) -> Self;
+    /// Sixteen vectors as the rows of a matrix, transposed.
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES];
 
     /// Sum of the lanes in a fixed order.
     #[inline(always)]
@@ -106,6 +110,33 @@ impl Simd for V {
     fn is_positive(self) -> Self {
         self.map(|z| if z > 0.0 { 1.0 } else { 0.0 })
     }
+    #[inline(always)]
+    fn keep(self, bits: u16) -> Self {
+        std::array::from_fn(|l| if bits >> l & 1 == 1 { self[l] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
+}
+
+/// Transposes through memory, for levels whose shuffles do not reach across a vector.
+#[inline(always)]
+#[cfg(target_arch = "x86_64")]
+fn transpose_arrays<S: Simd>(rows: [S; LANES]) -> [S; LANES] {
+    let mut from = [[0.0; LANES]; LANES];
+    for i in 0..LANES {
+        rows[i].store(&mut from[i]);
+    }
+    let mut out = rows;
+    for i in 0..LANES {
+        let mut column = [0.0; LANES];
+        for j in 0..LANES {
+            column[j] = from[j][i];
+        }
+        out[i] = S::load(&column);
+    }
+    out
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -116,6 +147,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{Simd, V};
+    use crate::LANES;
 
     /// Two AVX2 registers.
     #[derive(Clone, Copy)]
@@ -170,6 +202,40 @@ mod x86 {
                 _mm512_maskz_mov_ps(mask, _mm512_set1_ps(1.0))
             })
         }
+        #[inline(always)]
+        fn keep(self, bits: u16) -> Self {
+            Avx512(unsafe { _mm512_maskz_mov_ps(bits, self.0) })
+        }
+        // Pairs of rows, then pairs of pairs within 128 bits, then the 128-bit quarters in two steps.
+        #[inline(always)]
+        fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+            let (mut a, mut b, mut c, mut out) = (rows, rows, rows, rows);
+            unsafe {
+                for i in 0..8 {
+                    a[2 * i].0 = _mm512_unpacklo_ps(rows[2 * i].0, rows[2 * i + 1].0);
+                    a[2 * i + 1].0 = _mm512_unpackhi_ps(rows[2 * i].0, rows[2 * i + 1].0);
+                }
+                for i in 0..8 {
+                    let (first, to) = (i / 2 * 4 + i % 2, i / 2 * 4 + i % 2 * 2);
+                    let (x, y) = (_mm512_castps_pd(a[first].0), _mm512_castps_pd(a[first + 2].0));
+                    b[to].0 = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+                    b[to + 1].0 = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+                }
+                for j in 0..4 {
+                    c[j].0 = _mm512_shuffle_f32x4::<0x88>(b[j].0, b[4 + j].0);
+                    c[4 + j].0 = _mm512_shuffle_f32x4::<0xdd>(b[j].0, b[4 + j].0);
+                    c[8 + j].0 = _mm512_shuffle_f32x4::<0x88>(b[8 + j].0, b[12 + j].0);
+                    c[12 + j].0 = _mm512_shuffle_f32x4::<0xdd>(b[8 + j].0, b[12 + j].0);
+                }
+                for j in 0..4 {
+                    out[j].0 = _mm512_shuffle_f32x4::<0x88>(c[j].0, c[8 + j].0);
+                    out[4 + j].0 = _mm512_shuffle_f32x4::<0x88>(c[4 + j].0, c[12 + j].0);
+                    out[8 + j].0 = _mm512_shuffle_f32x4::<0xdd>(c[j].0, c[8 + j].0);
+                    out[12 + j].0 = _mm512_shuffle_f32x4::<0xdd>(c[4 + j].0, c[12 + j].0);
+                }
+            }
+            out
+        }
     }
 
     // SAFETY: as above.
@@ -222,6 +288,20 @@ mod x86 {
                 let positive = |v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(v, zero), one);
                 Avx2(positive(self.0), positive(self.1))
             }
+        }
+        #[inline(always)]
+        fn keep(self, bits: u16) -> Self {
+            unsafe {
+                let (low, high) = (_mm256_set1_epi32(i32::from(bits)), _mm256_set1_epi32(i32::from(bits) >> 8));
+                let places = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                let low = _mm256_cmpeq_epi32(_mm256_and_si256(low, places), places);
+                let high = _mm256_cmpeq_epi32(_mm256_and_si256(high, places), places);
+                Avx2(_mm256_and_ps(self.0, _mm256_castsi256_ps(low)), _mm256_and_ps(self.1, _mm256_castsi256_ps(high)))
+            }
+        }
+        #[inline(always)]
+        fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+            super::transpose_arrays(rows)
         }
     }
 }

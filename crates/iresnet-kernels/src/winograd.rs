@@ -3,120 +3,273 @@
 //! `Y = A^T ((G g G^T) . (B^T d B)) A` with the points 0, ±3/4, ±3/2, infinity, which are exact in float32 and halve the
 //! error of the textbook's 0, ±1, ±2. The transforms follow from Toom and Cook: with `M(x) = x (x^2 - a^2)(x^2 - b^2)`,
 //! the rows of `B^T` are the coefficients of `M / (x - p)` and of `M`, those of `G` powers of `p` over `M'(p)`.
+//!
+//! Tiles read the layer before directly: activation, affine map and dropout are applied as values are loaded, and what
+//! lies outside the image is zero.
 
-use crate::V;
-use crate::block::sized;
-use crate::conv::{CO, Output, Plane, accumulate};
+use crate::buffer::Buffer;
+use crate::conv::Output;
+use crate::level::leveled;
+use crate::power::ConvShape;
 use crate::simd::Simd;
+use crate::source::{Kind, Source};
+use crate::{LANES, Level, V};
 
-const A: f32 = 0.75;
-const B: f32 = 1.5;
-const A2: f32 = A * A;
-const B2: f32 = B * B;
+pub(crate) const A: f32 = 0.75;
+pub(crate) const B: f32 = 1.5;
+pub(crate) const A2: f32 = A * A;
+pub(crate) const B2: f32 = B * B;
 /// Frequencies of a tile.
-const FREQUENCIES: usize = 36;
-/// Tiles that go through the products together.
-const TILES: usize = 4;
+pub(crate) const FREQUENCIES: usize = 36;
 
-/// Transformed weights of a 3x3 convolution, `[frequency][block of CO out][in][CO]`.
+/// Most tiles whose transforms are held at once.
+const MOST_TOGETHER: usize = 4;
+
+/// Transformed weights of a 3x3 convolution, `[frequency][block of out][in][out in the block]`.
 #[derive(Clone, Debug)]
 pub(crate) struct WinogradConv {
-    in_channels: usize,
-    out_channels: usize,
+    shape: ConvShape,
+    /// Output channels of a block.
+    block: usize,
     weights: Vec<f32>,
+    /// Between frequencies; odd in vectors, so that the 36 stores of a transform do not fall on the same cache set.
+    stride: usize,
 }
+
+/// Output channels of the register tile; see [`tiles_together`].
+fn block_size(out_channels: usize, level: Level) -> usize {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if out_channels.is_multiple_of(12) => 12,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 if out_channels.is_multiple_of(8) => 8,
+        _ => 4,
+    }
+}
+
+/// Start and size of each block of at most `block` channels; what is left over goes in smaller ones.
+fn blocks(out_channels: usize, block: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = out_channels - start;
+        let count = if left >= block { block } else { left.min(4) };
+        start += count;
+        (count > 0).then_some((start - count, count))
+    })
+}
+
+/// A value of each output channel of a block.
+type Channels = [f64; 12];
 
 /// `G g` for one row or column of three taps.
-fn transform_taps(g: [f64; 3]) -> [f64; 6] {
+#[inline(always)]
+fn transform_taps(g: [&Channels; 3]) -> [Channels; 6] {
     let (a, b) = (f64::from(A), f64::from(B));
-    let at = |p: f64, scale: f64| (g[0] + p * g[1] + p * p * g[2]) / scale;
-    let (na, nb) = (2.0 * a * a * (a * a - b * b), 2.0 * b * b * (b * b - a * a));
-    [at(0.0, a * a * b * b), at(a, na), at(-a, na), at(b, nb), at(-b, nb), g[2]]
+    let (na, nb) = (1.0 / (2.0 * a * a * (a * a - b * b)), 1.0 / (2.0 * b * b * (b * b - a * a)));
+    let zero = 1.0 / (a * a * b * b);
+    let mut out = [[0.0; 12]; 6];
+    for l in 0..12 {
+        let (g0, g1, g2) = (g[0][l], g[1][l], g[2][l]);
+        let (even_a, odd_a) = ((g0 + a * a * g2) * na, a * g1 * na);
+        let (even_b, odd_b) = ((g0 + b * b * g2) * nb, b * g1 * nb);
+        out[0][l] = g0 * zero;
+        out[1][l] = even_a + odd_a;
+        out[2][l] = even_a - odd_a;
+        out[3][l] = even_b + odd_b;
+        out[4][l] = even_b - odd_b;
+        out[5][l] = g2;
+    }
+    out
 }
 
-impl WinogradConv {
-    /// Transforms `[out, in, 3, 3]` weights.
-    pub(crate) fn new(weights: &[f32], out_channels: usize, in_channels: usize) -> Self {
-        let mut packed = vec![0.0; FREQUENCIES * out_channels * in_channels];
-        for o in 0..out_channels {
-            for i in 0..in_channels {
-                let g = &weights[(o * in_channels + i) * 9..][..9];
-                let rows: [[f64; 6]; 3] = [0, 1, 2].map(|r| transform_taps([0, 1, 2].map(|k| f64::from(g[3 * r + k]))));
-                for x in 0..6 {
-                    let column = transform_taps([rows[0][x], rows[1][x], rows[2][x]]);
-                    for (y, value) in column.iter().enumerate() {
-                        let block = o / CO * CO;
-                        let count = CO.min(out_channels - block);
-                        let at = block * in_channels + i * count + (o - block);
-                        packed[(6 * y + x) * out_channels * in_channels + at] = *value as f32;
+#[inline(always)]
+fn transform_weights_inner<S: Simd>(
+    weights: &[f32],
+    shape: &ConvShape,
+    block: usize,
+    stride: usize,
+    packed: &mut [f32],
+) {
+    let cin = shape.in_channels;
+    for (start, count) in blocks(shape.out_channels, block) {
+        for i in 0..cin {
+            let mut g = [[0.0; 12]; 9];
+            for l in 0..count {
+                for (k, tap) in weights[((start + l) * cin + i) * 9..][..9].iter().enumerate() {
+                    g[k][l] = f64::from(*tap);
+                }
+            }
+            let mut rows = [[[0.0; 12]; 6]; 3];
+            for r in 0..3 {
+                rows[r] = transform_taps([&g[3 * r], &g[3 * r + 1], &g[3 * r + 2]]);
+            }
+            for x in 0..6 {
+                let column = transform_taps([&rows[0][x], &rows[1][x], &rows[2][x]]);
+                for y in 0..6 {
+                    let to = &mut packed[(6 * y + x) * stride + start * cin + i * count..][..count];
+                    for l in 0..count {
+                        to[l] = column[y][l] as f32;
                     }
                 }
             }
         }
-        WinogradConv { in_channels, out_channels, weights: packed }
+    }
+}
+leveled!(fn transform_weights = transform_weights_inner(
+    weights: &[f32], shape: &ConvShape, block: usize, stride: usize, packed: &mut [f32]
+));
+
+impl WinogradConv {
+    /// Transforms `[out, in, 3, 3]` weights.
+    pub(crate) fn new(weights: &[f32], shape: ConvShape, level: Level) -> Self {
+        let stride = padded(shape.out_channels * shape.in_channels);
+        let block = block_size(shape.out_channels, level);
+        let mut packed = vec![0.0; FREQUENCIES * stride];
+        transform_weights(level, weights, &shape, block, stride, &mut packed);
+        WinogradConv { shape, block, weights: packed, stride }
     }
 
     /// Hands every value of the convolution, `bias` included, to `output`.
-    ///
-    /// The plane has a border of 1 and covers whole tiles.
     #[inline(always)]
     pub(crate) fn run<S: Simd>(
         &self,
-        plane: Plane,
-        input: &[V],
+        source: Source<'_>,
         bias: Option<&[f32]>,
-        scratch: &mut Vec<V>,
+        scratch: &mut Buffer,
         output: &mut Output<'_>,
     ) {
-        let (across, down) = (plane.width.div_ceil(4), plane.height.div_ceil(4));
-        let (cin, cout) = (self.in_channels, self.out_channels);
-        // One vector more a frequency, so that the 36 stores of a transform do not fall on the same cache set.
-        let (v_stride, m_stride) = (cin * TILES + 1, cout * TILES + 1);
-        let len = FREQUENCIES * (v_stride + m_stride);
-        let (v, m) = sized(scratch, len).split_at_mut(FREQUENCIES * v_stride);
-        let mut first = 0;
-        while first < across * down {
-            // As many tiles together as the registers hold and the products are compiled for.
-            let count = match (across * down - first).min(S::TILE) {
-                TILES.. => TILES,
-                2.. => 2,
-                _ => 1,
-            };
-            for t in 0..count {
-                let (ty, tx) = ((first + t) / across, (first + t) % across);
-                for c in 0..cin {
-                    let corner = c * plane.channel_stride() + 4 * ty * plane.row_stride() + 4 * tx;
-                    transform_input::<S>(&input[corner..], plane.row_stride(), &mut v[c * count + t..], v_stride);
+        match self.block {
+            12 => self.run_tiles::<S, 12, 2>(source, bias, scratch, output),
+            8 => self.run_tiles::<S, 8, 2>(source, bias, scratch, output),
+            _ if S::TILE >= 4 => self.run_tiles::<S, 4, 4>(source, bias, scratch, output),
+            _ => self.run_tiles::<S, 4, 1>(source, bias, scratch, output),
+        }
+    }
+
+    /// `N` output channels by `T` tiles at a time.
+    #[inline(always)]
+    fn run_tiles<S: Simd, const N: usize, const T: usize>(
+        &self,
+        source: Source<'_>,
+        bias: Option<&[f32]>,
+        scratch: &mut Buffer,
+        output: &mut Output<'_>,
+    ) {
+        let ConvShape { in_channels: cin, out_channels: cout, height, width, .. } = self.shape;
+        let across = width.div_ceil(4);
+        let tiles = height.div_ceil(4) * across;
+        // Tiles side by side are transformed together, channel by channel, so that whole rows are read and written.
+        let chunk = across.clamp(T, MOST_TOGETHER.max(T)).next_multiple_of(T);
+        let (v_stride, m_stride) = (cin * chunk + 1, cout * chunk + 1);
+        let (v, m) = scratch.sized(FREQUENCIES * (v_stride + m_stride)).split_at_mut(FREQUENCIES * v_stride);
+        for first in (0..tiles).step_by(chunk) {
+            let count = chunk.min(tiles - first);
+            for c in 0..cin {
+                for t in 0..count {
+                    let patch = Patch::new(first + t, height, width);
+                    transform_source::<S>(source, &patch, c, &mut v[c * chunk + t..], v_stride);
                 }
             }
             for f in 0..FREQUENCIES {
-                let weights = &self.weights[f * cin * cout..(f + 1) * cin * cout];
-                let (v, m) = (&v[f * v_stride..][..cin * count], &mut m[f * m_stride..][..cout * count]);
-                match count {
-                    TILES => products::<S, TILES>(weights, v, m, cin, cout),
-                    2 => products::<S, 2>(weights, v, m, cin, cout),
-                    _ => products::<S, 1>(weights, v, m, cin, cout),
+                let weights = &self.weights[f * self.stride..][..cin * cout];
+                let (v, m) = (&v[f * v_stride..][..cin * chunk], &mut m[f * m_stride..][..cout * chunk]);
+                for t in (0..count).step_by(T) {
+                    products::<S, N, T>(weights, &v[t..], &mut m[t..], chunk, cin, cout);
                 }
             }
-            for t in 0..count {
-                let (ty, tx) = ((first + t) / across, (first + t) % across);
-                for c in 0..cout {
-                    let rows = transform_output::<S>(&m[c * count + t..], m_stride);
-                    let start = S::splat(match bias {
-                        Some(bias) => bias[c],
-                        None => 0.0,
-                    });
-                    for (dy, row) in rows.iter().enumerate() {
-                        for (dx, value) in row.iter().enumerate() {
-                            let (y, x) = (4 * ty + dy, 4 * tx + dx);
-                            if y < plane.height && x < plane.width {
-                                output.put((c * plane.height + y) * plane.width + x, value.add(start));
-                            }
+            for c in 0..cout {
+                let start = S::splat(match bias {
+                    Some(bias) => bias[c],
+                    None => 0.0,
+                });
+                for t in 0..count {
+                    let patch = Patch::new(first + t, height, width);
+                    let tile = transform_output::<S>(&m[c * chunk + t..], m_stride);
+                    for y in patch.top..height.min(patch.top + 4) {
+                        for x in patch.left..width.min(patch.left + 4) {
+                            let value = S::load(&tile[4 * (y - patch.top) + x - patch.left]);
+                            output.put(c, (c * height + y) * width + x, value.add(start));
                         }
                     }
                 }
             }
-            first += count;
+        }
+    }
+}
+
+/// A stride between frequencies, of values, that is no multiple of a power of two.
+pub(crate) fn padded(len: usize) -> usize {
+    len.next_multiple_of(LANES) + LANES
+}
+
+/// The inputs of one tile of 4x4 outputs.
+pub(crate) struct Patch {
+    /// First row and column of the tile's outputs.
+    pub top: usize,
+    pub left: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Patch {
+    #[inline(always)]
+    pub(crate) fn new(tile: usize, height: usize, width: usize) -> Self {
+        let across = width.div_ceil(4);
+        Patch { top: tile / across * 4, left: tile % across * 4, height, width }
+    }
+}
+
+/// `B^T d B` of the patch in one channel, frequencies `stride` vectors apart.
+#[inline(always)]
+pub(crate) fn transform_source<S: Simd>(source: Source<'_>, patch: &Patch, c: usize, out: &mut [V], stride: usize) {
+    let area = patch.height * patch.width;
+    // Rows and columns of the patch that lie in the image.
+    let (y0, x0) = (usize::from(patch.top == 0), usize::from(patch.left == 0));
+    let (y1, x1) = ((patch.height + 1 - patch.top).min(6), (patch.width + 1 - patch.left).min(6));
+    let mut d = [[S::splat(0.0); 6]; 6];
+    let kind = source.kind();
+    if kind == Kind::Any {
+        let mut local = [[0.0; LANES]; FREQUENCIES];
+        for y in y0..y1 {
+            for x in x0..x1 {
+                let at = c * area + (patch.top + y - 1) * patch.width + patch.left + x - 1;
+                source.value::<S>(c, at).store(&mut local[6 * y + x]);
+            }
+        }
+        for y in 0..6 {
+            for x in 0..6 {
+                d[y][x] = S::load(&local[6 * y + x]);
+            }
+        }
+    } else {
+        let values = &source.z[c * area..(c + 1) * area];
+        for y in 0..6 {
+            if y >= y0 && y < y1 {
+                // One too far to the left where the patch begins outside; that column is not read.
+                let row = (patch.top + y - 1) * patch.width + patch.left;
+                for x in 0..6 {
+                    if x >= x0 && x < x1 {
+                        d[y][x] = S::load(&values[row + x - 1]);
+                    }
+                }
+            }
+        }
+        if kind == Kind::Relu {
+            for y in 0..6 {
+                for x in 0..6 {
+                    d[y][x] = d[y][x].relu();
+                }
+            }
+        }
+    }
+    let mut rows = [[S::splat(0.0); 6]; 6];
+    for y in 0..6 {
+        rows[y] = input_row(d[y]);
+    }
+    for x in 0..6 {
+        let column = input_row([rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
+        for y in 0..6 {
+            column[y].store(&mut out[(6 * y + x) * stride]);
         }
     }
 }
@@ -138,26 +291,6 @@ fn input_row<S: Simd>(d: [S; 6]) -> [S; 6] {
     ]
 }
 
-/// `B^T d B` of one 6x6 patch, written with a stride of `stride` vectors.
-#[inline(always)]
-fn transform_input<S: Simd>(patch: &[V], row_stride: usize, out: &mut [V], stride: usize) {
-    let mut rows = [[S::splat(0.0); 6]; 6];
-    for y in 0..6 {
-        let values: &[V; 6] = patch[y * row_stride..y * row_stride + 6].try_into().expect("six vectors");
-        let mut d = [S::splat(0.0); 6];
-        for x in 0..6 {
-            d[x] = S::load(&values[x]);
-        }
-        rows[y] = input_row(d);
-    }
-    for x in 0..6 {
-        let column = input_row([rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
-        for y in 0..6 {
-            column[y].store(&mut out[(6 * y + x) * stride]);
-        }
-    }
-}
-
 /// `A^T m` for six values.
 #[inline(always)]
 fn output_row<S: Simd>(m: [S; 6]) -> [S; 4] {
@@ -173,7 +306,7 @@ fn output_row<S: Simd>(m: [S; 6]) -> [S; 4] {
 
 /// `A^T m A` of one tile, read with a stride of `stride` vectors.
 #[inline(always)]
-fn transform_output<S: Simd>(m: &[V], stride: usize) -> [[S; 4]; 4] {
+fn transform_output<S: Simd>(m: &[V], stride: usize) -> [V; 16] {
     let zero = S::splat(0.0);
     let mut columns = [[zero; 4]; 6];
     for x in 0..6 {
@@ -183,44 +316,64 @@ fn transform_output<S: Simd>(m: &[V], stride: usize) -> [[S; 4]; 4] {
         }
         columns[x] = output_row(column);
     }
-    let mut rows = [[zero; 4]; 4];
+    let mut tile = [[0.0; LANES]; 16];
     for y in 0..4 {
         let mut row = [zero; 6];
         for x in 0..6 {
             row[x] = columns[x][y];
         }
-        rows[y] = output_row(row);
+        let row = output_row(row);
+        for x in 0..4 {
+            row[x].store(&mut tile[4 * y + x]);
+        }
     }
-    rows
+    tile
 }
 
-/// `m[out][tile] = sum over in of weights[out, in] v[in][tile]` for `T` tiles.
+/// `m[out][tile] = sum over in of weights[out, in] v[in][tile]` for `T` of `chunk` tiles.
 #[inline(always)]
-fn products<S: Simd, const T: usize>(weights: &[f32], v: &[V], m: &mut [V], cin: usize, cout: usize) {
-    for block in (0..cout).step_by(CO) {
-        let count = CO.min(cout - block);
-        let weights = &weights[block * cin..(block + count) * cin];
-        let m = &mut m[block * T..(block + count) * T];
+fn products<S: Simd, const N: usize, const T: usize>(
+    weights: &[f32],
+    v: &[V],
+    m: &mut [V],
+    chunk: usize,
+    cin: usize,
+    cout: usize,
+) {
+    for (start, count) in blocks(cout, N) {
+        let weights = &weights[start * cin..(start + count) * cin];
+        let m = &mut m[start * chunk..];
         match count {
-            4 => product_block::<S, T, 4>(weights, v, m),
-            3 => product_block::<S, T, 3>(weights, v, m),
-            2 => product_block::<S, T, 2>(weights, v, m),
-            _ => product_block::<S, T, 1>(weights, v, m),
+            3 => product_block::<S, 3, T>(weights, v, m, chunk),
+            2 => product_block::<S, 2, T>(weights, v, m, chunk),
+            1 => product_block::<S, 1, T>(weights, v, m, chunk),
+            _ if count == N => product_block::<S, N, T>(weights, v, m, chunk),
+            _ => product_block::<S, 4, T>(weights, v, m, chunk),
         }
     }
 }
 
 #[inline(always)]
-fn product_block<S: Simd, const T: usize, const N: usize>(weights: &[f32], v: &[V], m: &mut [V]) {
+fn product_block<S: Simd, const N: usize, const T: usize>(weights: &[f32], v: &[V], m: &mut [V], chunk: usize) {
     let mut sums = [[S::splat(0.0); T]; N];
     let (weights, _) = weights.as_chunks::<N>();
-    let (v, _) = v.as_chunks::<T>();
-    for (w, values) in weights.iter().zip(v) {
-        accumulate(w, values, &mut sums);
+    for (w, values) in weights.iter().zip(v.chunks(chunk)) {
+        let values = &values[..T];
+        let mut loaded = [S::splat(0.0); T];
+        for t in 0..T {
+            loaded[t] = S::load(&values[t]);
+        }
+        for n in 0..N {
+            let factor = S::splat(w[n]);
+            for t in 0..T {
+                sums[n][t] = loaded[t].mul_add(factor, sums[n][t]);
+            }
+        }
     }
     for n in 0..N {
+        let m = &mut m[n * chunk..][..T];
         for t in 0..T {
-            sums[n][t].store(&mut m[n * T + t]);
+            sums[n][t].store(&mut m[t]);
         }
     }
 }

@@ -83,6 +83,15 @@ impl Case {
         self.mask.as_ref().map(|bits| DropoutMask { bits, scale: KEPT })
     }
 
+    /// A forward pass that keeps what the backward pass needs, and that one.
+    fn backward(&self, plan: &BlockPlan, gradient: &mut [f32], weights: &mut [f32]) {
+        let x = self.packs(&self.images);
+        let (mut y, mut hidden) =
+            (x.clone(), vec![0.0; x.len() / self.shape.image.pack_len() * self.shape.hidden_len()]);
+        plan.forward(&x, &mut y, Some(&mut hidden), self.dropout());
+        plan.backward(&x, &hidden, gradient, self.dropout(), weights);
+    }
+
     /// `g` of all images in float64, with other weights or images.
     fn branch_at(&self, weights: &[f64], images: &[f64]) -> Vec<f64> {
         let affine = self.affine.as_ref().map(|maps| maps.each_ref().map(|(s, t)| (wide(s), wide(t))));
@@ -132,7 +141,7 @@ proptest! {
         for level in Level::available() {
             let plan = case.plan(level);
             let mut out = case.packs(&vec![0.0; case.images.len()]);
-            plan.forward(&case.packs(&case.images), &mut out, case.dropout());
+            plan.forward(&case.packs(&case.images), &mut out, None, case.dropout());
             prop_assert!(relative(&case.images(&out), &expected) < TOLERANCE, "{level:?}");
         }
     }
@@ -207,7 +216,7 @@ proptest! {
             let plan = case.plan(level);
             let mut gradient = case.packs(&c);
             let mut weights = vec![0.0; case.weights.len()];
-            plan.backward(&case.packs(&case.images), &mut gradient, case.dropout(), &mut weights);
+            case.backward(&plan, &mut gradient, &mut weights);
             let along: f64 = weights.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
             let size: f64 = weights.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             prop_assert!((along - difference).abs() <= 1e-3 * size + 1e-6, "{level:?}: {along} {difference}");
@@ -282,13 +291,13 @@ fn a_sample_does_not_depend_on_its_neighbours() {
     let case = Case::new(block(16, 4, 14), 37, 12, false, false);
     let plan = case.plan(Level::current());
     let mut together = case.packs(&vec![0.0; case.images.len()]);
-    plan.forward(&case.packs(&case.images), &mut together, None);
+    plan.forward(&case.packs(&case.images), &mut together, None, None);
     let together = case.images(&together);
     let len = case.shape.image.len();
     for n in [0, 15, 16, 36] {
         let alone = Case { samples: 1, images: case.images[n * len..(n + 1) * len].to_vec(), ..case.clone() };
         let mut out = alone.packs(&vec![0.0; len]);
-        plan.forward(&alone.packs(&alone.images), &mut out, None);
+        plan.forward(&alone.packs(&alone.images), &mut out, None, None);
         assert_eq!(alone.images(&out), together[n * len..(n + 1) * len], "sample {n}, bit for bit");
     }
 }
@@ -301,7 +310,7 @@ fn gradients_do_not_depend_on_the_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut gradient = case.packs(&case.images);
         let mut weights = vec![0.0; case.weights.len()];
-        pool.install(|| plan.backward(&case.packs(&case.images), &mut gradient, None, &mut weights));
+        pool.install(|| case.backward(&plan, &mut gradient, &mut weights));
         (gradient, weights)
     };
     assert_eq!(run(1), run(3));

@@ -139,7 +139,7 @@ fn block(args: &BenchArgs) -> Vec<f64> {
         .map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0)
         .collect();
     let mut y = vec![0.0; x.len()];
-    time(args.repeat, || plan.forward(&x, &mut y, None))
+    time(args.repeat, || plan.forward(&x, &mut y, None, None))
 }
 
 /// Largest resident memory of this process so far.

@@ -98,7 +98,7 @@ impl FixedTrunk {
             plans = later;
             packs.par_chunks_mut(shape.pack_len()).for_each_init(Workspace::default, |workspace, pack| {
                 for plan in here {
-                    plan.forward_pack(pack, None, workspace);
+                    plan.forward_pack(pack, workspace);
                 }
             });
         }
@@ -121,7 +121,15 @@ struct Record {
     input: Vec<f32>,
     plan: BlockPlan,
     mask: Option<Vec<u16>>,
-    norm: Option<iresnet_kernels::BatchNormTape>,
+    inner: Inner,
+}
+
+/// What happened inside a block.
+enum Inner {
+    /// Outputs of its first two convolutions.
+    Hidden(Vec<f32>),
+    /// Those, and the statistics of the batch.
+    Normalized(iresnet_kernels::BatchNormTape),
 }
 
 /// What a forward pass keeps for its backward pass.
@@ -159,17 +167,22 @@ impl TrainingPass {
                 packs = downsample(&packs, shape, stage.image);
                 shape = stage.image;
             }
-            for block in &stage.blocks {
+            let first = records.len();
+            let plans: Vec<BlockPlan> = stage
+                .blocks
+                .par_iter()
+                .enumerate()
+                .map(|(i, block)| {
+                    let weights = normalized_weights(block, first + i, trunk, &self.state, self.coeff);
+                    plan(block, &BlockWeights { weights, affine: None }, Purpose::Training)
+                })
+                .collect();
+            for (block, plan) in stage.blocks.iter().zip(plans) {
                 let index = records.len();
-                let weights = BlockWeights {
-                    weights: normalized_weights(block, index, trunk, &self.state, self.coeff),
-                    affine: None,
-                };
-                let plan = plan(block, &weights, Purpose::Training);
                 let mask = self.mask(block, index, packs.len() / shape.pack_len());
                 let dropout = self.dropout_mask(&mask);
                 let mut out = vec![0.0; packs.len()];
-                let norm = if block.norms.iter().any(Option::is_some) {
+                let inner = if block.norms.iter().any(Option::is_some) {
                     let tape = plan.forward_batchnorm(&packs, &mut out, samples, &trunk[block.affine.clone()], dropout);
                     for (norm, moments) in block.norms.iter().zip(tape.moments()) {
                         if let (Some(norm), Some(moments)) = (norm, moments) {
@@ -180,13 +193,14 @@ impl TrainingPass {
                             }
                         }
                     }
-                    Some(tape)
+                    Inner::Normalized(tape)
                 } else {
-                    plan.forward(&packs, &mut out, dropout);
-                    None
+                    let mut hidden = vec![0.0; packs.len() / shape.pack_len() * block.shape.hidden_len()];
+                    plan.forward(&packs, &mut out, Some(&mut hidden), dropout);
+                    Inner::Hidden(hidden)
                 };
                 let input = std::mem::replace(&mut packs, out);
-                records.push(Record { input, plan, mask, norm });
+                records.push(Record { input, plan, mask, inner });
             }
         }
         let latent = leave(&packs, shape, samples);
@@ -218,12 +232,12 @@ impl Tape {
             for block in stage.blocks.iter().rev() {
                 let record = self.records.pop().expect("one record a block");
                 let dropout = self.pass.dropout_mask(&record.mask);
-                match record.norm {
-                    None => {
+                match record.inner {
+                    Inner::Hidden(hidden) => {
                         let into = &mut gradient[block.weights.clone()];
-                        record.plan.backward(&record.input, &mut packs, dropout, into);
+                        record.plan.backward(&record.input, &hidden, &mut packs, dropout, into);
                     }
-                    Some(tape) => {
+                    Inner::Normalized(tape) => {
                         let (weights, affine) =
                             gradient[block.weights.start..block.affine.end].split_at_mut(block.weights.len());
                         let parameters = &trunk[block.affine.clone()];
