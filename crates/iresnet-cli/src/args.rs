@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use iresnet::model::Norm;
+use iresnet::model::{Memory, Norm};
 use iresnet::train::RunConfig;
 
 /// Train, invert and certify invertible residual networks (arXiv 1811.00995).
@@ -123,9 +123,31 @@ pub struct TrainArgs {
     /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// What to keep for the backward pass: standard (all), checkpoint=K (every K-th activation), reversible (only what
+    /// leaves a stage; inputs are recovered by the inverse), or auto (what fits the memory available)
+    #[arg(long, default_value = "auto", value_name = "MODE")]
+    pub memory: MemoryChoice,
     /// Threads [default: all cores]
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+/// `--memory`: a mode, or the choice of one.
+#[derive(Clone, Copy, Debug)]
+pub enum MemoryChoice {
+    Auto,
+    Fixed(Memory),
+}
+
+impl std::str::FromStr for MemoryChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(MemoryChoice::Auto),
+            _ => text.parse().map(MemoryChoice::Fixed).map_err(|e: String| format!("{e}, or auto")),
+        }
+    }
 }
 
 impl TrainArgs {
@@ -297,6 +319,12 @@ pub struct BenchArgs {
     /// Images a call
     #[arg(long, default_value_t = 128)]
     pub batch: usize,
+    /// What to keep for the backward pass (step): standard, checkpoint=K or reversible
+    #[arg(long, default_value = "standard", value_name = "MODE")]
+    pub memory: Memory,
+    /// Coefficient of spectral normalisation
+    #[arg(long, default_value_t = 0.9)]
+    pub coeff: f64,
     /// Fixed-point iterations a block (inverse)
     #[arg(long, default_value_t = 20)]
     pub iterations: usize,
@@ -327,6 +355,9 @@ pub struct SummaryArgs {
     /// Coefficient of spectral normalisation
     #[arg(long, default_value_t = 0.9)]
     pub coeff: f64,
+    /// Images a training step, for the memory it needs [default: the preset's or the run's]
+    #[arg(long)]
+    pub batch: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -61,14 +61,19 @@ impl Observer for TrainingProgress {
 
     fn epoch(&mut self, record: &EpochRecord, epochs: usize) {
         let line = format!(
-            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s",
+            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s, peak {} MB{}",
             self.label,
             record.epoch,
             record.train_loss,
             record.train_error_percent,
             record.test_error_percent,
             record.learning_rate,
-            record.seconds
+            record.seconds,
+            record.peak_resident_bytes >> 20,
+            match record.recomputed_blocks {
+                0 => String::new(),
+                n => format!(", {n} blocks not invertible"),
+            }
         );
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(line),

@@ -168,14 +168,27 @@ impl BlockPlan {
     }
 
     /// `x <- y - h g(x)` for one pack; returns `||x_new - x_old||^2` of each lane.
-    pub fn fixed_point_pack(&self, y: &[f32], x: &mut [f32], workspace: &mut Workspace) -> [f32; LANES] {
-        let Workspace { hidden, scratch, .. } = workspace;
+    ///
+    /// `hidden`, if given, receives what [`BlockPlan::backward`] needs to know of the old x. `mask` is of this pack.
+    pub fn fixed_point_pack(
+        &self,
+        y: &[f32],
+        x: &mut [f32],
+        hidden: Option<&mut [f32]>,
+        mask: Option<DropoutMask<'_>>,
+        workspace: &mut Workspace,
+    ) -> [f32; LANES] {
+        let Workspace { hidden: own, scratch, .. } = workspace;
+        let hidden = match hidden {
+            Some(hidden) => vectors_mut(hidden),
+            None => own.sized(2 * self.shape.middle()),
+        };
         let x = vectors_mut(x);
-        let z2 = self.inner(x, hidden.sized(2 * self.shape.middle()), scratch);
+        let z2 = self.inner(x, hidden, scratch);
         // Four sums keep float32's rounding below what the stopping rules need.
         let mut sums = [[0.0; LANES]; 4];
         let output = Output::FixedPoint { x, target: vectors(y), step: self.shape.step, sums: &mut sums };
-        convolve(self.level, &self.convs[2], self.source(2, z2, None), true, scratch, output);
+        convolve(self.level, &self.convs[2], self.source(2, z2, mask), true, scratch, output);
         let [a, b, c, d] = sums;
         std::array::from_fn(|l| (a[l] + b[l]) + (c[l] + d[l]))
     }

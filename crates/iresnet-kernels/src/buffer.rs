@@ -44,8 +44,11 @@ pub struct Workspace {
     pub(crate) scratch: Scratch,
 }
 
-/// Runs `f` with this thread's own workspace. `f` must not wait for other tasks of the thread pool.
-pub(crate) fn with_workspace<T>(f: impl FnOnce(&mut Workspace) -> T) -> T {
+/// Runs `f` with this thread's own workspace.
+///
+/// # Panics
+/// If `f` calls this again, or waits for tasks of the thread pool that do.
+pub fn with_workspace<T>(f: impl FnOnce(&mut Workspace) -> T) -> T {
     thread_local! {
         static WORKSPACE: RefCell<Workspace> = RefCell::default();
     }

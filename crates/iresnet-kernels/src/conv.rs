@@ -203,10 +203,7 @@ impl PackedConv {
             }
         }
         for (n, row) in values.iter().enumerate() {
-            let at = ((block + n) * plane.height + y) * plane.width + x;
-            for (t, value) in row.iter().enumerate() {
-                output.put(block + n, at + t, S::load(value));
-            }
+            output.put::<S>(block + n, ((block + n) * plane.height + y) * plane.width + x, row);
         }
         XT
     }
@@ -265,31 +262,43 @@ pub(crate) enum Output<'a> {
 }
 
 impl Output<'_> {
+    /// Takes neighbouring values of a row, the first of them at place `at`.
     #[inline(always)]
-    pub(crate) fn put<S: Simd>(&mut self, channel: usize, at: usize, value: S) {
+    pub(crate) fn put<S: Simd>(&mut self, channel: usize, at: usize, values: &[V]) {
+        let places = at..at + values.len();
         match self {
-            Output::Store(to) => value.store(&mut to[at]),
-            Output::Add { from, to, step } => {
-                let before = S::load(match from {
-                    Some(from) => &from[at],
-                    None => &to[at],
-                });
-                value.mul_add(S::splat(*step), before).store(&mut to[at]);
+            Output::Store(to) => to[places].copy_from_slice(values),
+            Output::Add { from: Some(from), to, step } => {
+                let step = S::splat(*step);
+                for ((to, from), value) in to[places.clone()].iter_mut().zip(&from[places]).zip(values) {
+                    S::load(value).mul_add(step, S::load(from)).store(to);
+                }
+            }
+            Output::Add { from: None, to, step } => {
+                let step = S::splat(*step);
+                for (to, value) in to[places].iter_mut().zip(values) {
+                    S::load(value).mul_add(step, S::load(to)).store(to);
+                }
             }
             Output::FixedPoint { x, target, step, sums } => {
-                let x = &mut x[at];
-                let new = value.mul_add(S::splat(-*step), S::load(&target[at]));
-                let moved = new.sub(S::load(x));
-                let sum = &mut sums[at % 4];
-                moved.mul_add(moved, S::load(sum)).store(sum);
-                new.store(x);
+                let step = S::splat(-*step);
+                let moves = x[places.clone()].iter_mut().zip(&target[places.clone()]).zip(values).zip(places);
+                for (((x, target), value), at) in moves {
+                    let new = S::load(value).mul_add(step, S::load(target));
+                    let moved = new.sub(S::load(x));
+                    let sum = &mut sums[at % 4];
+                    moved.mul_add(moved, S::load(sum)).store(sum);
+                    new.store(x);
+                }
             }
             Output::Pull { source, to, add } => {
-                let pulled = source.pull(channel, at, value);
-                let to = &mut to[at];
-                match add {
-                    true => S::load(to).add(pulled).store(to),
-                    false => pulled.store(to),
+                for (at, value) in places.zip(values) {
+                    let pulled = source.pull(channel, at, S::load(value));
+                    let to = &mut to[at];
+                    match add {
+                        true => S::load(to).add(pulled).store(to),
+                        false => pulled.store(to),
+                    }
                 }
             }
         }

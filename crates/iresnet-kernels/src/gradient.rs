@@ -23,18 +23,15 @@ pub(crate) struct GradientSums<'a> {
     /// Weights, then biases.
     gradient: &'a mut [f32],
     winograd: Option<(WinogradGradient, &'a mut Buffer)>,
+    empty: bool,
 }
 
 impl<'a> GradientSums<'a> {
     /// `gradient` holds the weights' and then the biases' gradient, to which will be added; `sums` is working space.
     pub(crate) fn new(shape: ConvShape, level: Level, gradient: &'a mut [f32], sums: &'a mut Buffer) -> Self {
-        let winograd =
-            (shape.kernel == 3 && shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS).then(|| {
-                let winograd = WinogradGradient::new(shape);
-                sums.sized(winograd.len()).as_flattened_mut().fill(0.0);
-                (winograd, sums)
-            });
-        GradientSums { shape, level, gradient, winograd }
+        let transformed = shape.kernel == 3 && shape.in_channels.min(shape.out_channels) >= WINOGRAD_CHANNELS;
+        let winograd = transformed.then(|| (WinogradGradient::new(shape), sums));
+        GradientSums { shape, level, gradient, winograd, empty: true }
     }
 
     /// Adds one pack.
@@ -45,15 +42,16 @@ impl<'a> GradientSums<'a> {
         match &mut self.winograd {
             Some((winograd, sums)) => {
                 let sums = sums.sized(winograd.len());
-                winograd.add(self.level, input, cotangent, step, &mut scratch.transforms, sums);
+                winograd.add(self.level, input, cotangent, step, &mut scratch.transforms, sums, self.empty);
             }
             None => direct(self.level, &self.shape, input, cotangent, step, &mut scratch.plane, weights),
         }
+        self.empty = false;
     }
 
     /// Brings what is still transformed into the gradient.
     pub(crate) fn finish(self) {
-        if let Some((winograd, sums)) = self.winograd {
+        if let Some((winograd, sums)) = self.winograd.filter(|_| !self.empty) {
             winograd.finish(self.level, sums.sized(winograd.len()), self.gradient);
         }
     }

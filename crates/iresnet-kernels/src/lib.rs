@@ -29,7 +29,7 @@ mod winograd_gradient;
 pub use activation::Activation;
 pub use batchnorm::{BatchNormTape, Moments};
 pub use block::{Affine, BlockPlan, BlockShape, Purpose};
-pub use buffer::Workspace;
+pub use buffer::{Workspace, with_workspace};
 pub use layout::{ImageShape, pack, pixel_shuffle, pixel_unshuffle, unpack};
 pub use level::Level;
 pub use power::{ConvShape, PowerJob, outer_correlation, power_iterations};

@@ -5,9 +5,9 @@
 
 use rayon::prelude::*;
 
-use crate::LANES;
 use crate::level::{Level, leveled};
-use crate::simd::{Simd, axpy, dot};
+use crate::simd::{Simd, dot};
+use crate::{LANES, V};
 
 /// Geometry of a convolution, stride 1 and zero 'same' padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,8 @@ struct Planes {
     row: usize,
     stride: usize,
     input: Vec<f32>,
-    sum: Vec<f32>,
+    /// Of up to four output channels.
+    sums: Vec<f32>,
 }
 
 impl Planes {
@@ -130,7 +131,8 @@ impl Planes {
         let row = w + 2 * (shape.kernel / 2);
         let stride = row * (h + 2 * (shape.kernel / 2));
         let channels = shape.in_channels.max(shape.out_channels);
-        Planes { shape, row, stride, input: vec![0.0; channels * stride + LANES], sum: vec![0.0; h * row + LANES] }
+        let stride = stride + LANES;
+        Planes { shape, row, stride, input: vec![0.0; channels * stride], sums: vec![0.0; 4 * stride] }
     }
 
     fn area(&self) -> usize {
@@ -195,23 +197,71 @@ impl Planes {
         weight: impl Fn(usize, usize, usize, usize) -> f32,
     ) {
         self.spread(x, from);
+        let mut t = 0;
+        while t < to {
+            t += match to - t {
+                4.. => self.channels::<S, 4>(out, t, from, &weight),
+                _ => self.channels::<S, 1>(out, t, from, &weight),
+            };
+        }
+    }
+
+    /// `N` output channels from number `first` on; returns `N`.
+    #[inline(always)]
+    fn channels<S: Simd, const N: usize>(
+        &mut self,
+        out: &mut [f32],
+        first: usize,
+        from: usize,
+        weight: &impl Fn(usize, usize, usize, usize) -> f32,
+    ) -> usize {
         let (len, area) = (self.len(), self.area());
         let (_, w) = self.shape.extent();
-        let taps = self.shape.kernel * self.shape.kernel;
-        for t in 0..to {
-            let mut sum = std::mem::take(&mut self.sum);
-            sum[..len].fill(0.0);
-            for f in 0..from {
-                let plane = &self.input[f * self.stride..];
-                for tap in 0..taps {
-                    let factor = weight(t, f, tap, taps);
-                    axpy::<S>(factor, &plane[self.offset(tap)..][..len], &mut sum[..len]);
-                }
-            }
-            for (line, row) in out[t * area..(t + 1) * area].chunks_exact_mut(w).zip(sum.chunks(self.row)) {
+        let mut at = 0;
+        while at < len {
+            at += match (len - at) / LANES {
+                4.. => self.columns::<S, N, 4>(at, first, from, weight),
+                _ => self.columns::<S, N, 1>(at, first, from, weight),
+            };
+        }
+        for (n, sum) in self.sums.chunks(self.stride).take(N).enumerate() {
+            let out = &mut out[(first + n) * area..(first + n + 1) * area];
+            for (line, row) in out.chunks_exact_mut(w).zip(sum.chunks(self.row)) {
                 line.copy_from_slice(&row[..w]);
             }
-            self.sum = sum;
         }
+        N
+    }
+
+    /// `T` vectors of the rows, from value `at` on, of `N` output channels; returns how many values those are.
+    #[inline(always)]
+    fn columns<S: Simd, const N: usize, const T: usize>(
+        &mut self,
+        at: usize,
+        first: usize,
+        from: usize,
+        weight: &impl Fn(usize, usize, usize, usize) -> f32,
+    ) -> usize {
+        let taps = self.shape.kernel * self.shape.kernel;
+        let mut sums = [[S::splat(0.0); T]; N];
+        for f in 0..from {
+            for tap in 0..taps {
+                let (values, _) = self.input[f * self.stride + self.offset(tap) + at..].as_chunks::<LANES>();
+                let values: &[V; T] = values[..T].try_into().expect("T vectors");
+                for n in 0..N {
+                    let factor = S::splat(weight(first + n, f, tap, taps));
+                    for t in 0..T {
+                        sums[n][t] = S::load(&values[t]).mul_add(factor, sums[n][t]);
+                    }
+                }
+            }
+        }
+        for n in 0..N {
+            let (to, _) = self.sums[n * self.stride + at..].as_chunks_mut::<LANES>();
+            for t in 0..T {
+                sums[n][t].store(&mut to[t]);
+            }
+        }
+        T * LANES
     }
 }

@@ -44,20 +44,6 @@ pub(crate) trait Simd: Copy {
     }
 }
 
-/// `y += factor x`
-#[inline(always)]
-pub(crate) fn axpy<S: Simd>(factor: f32, x: &[f32], y: &mut [f32]) {
-    let (x_vectors, x_rest) = x.as_chunks::<LANES>();
-    let (y_vectors, y_rest) = y.as_chunks_mut::<LANES>();
-    let splat = S::splat(factor);
-    for (x, y) in x_vectors.iter().zip(y_vectors) {
-        S::load(x).mul_add(splat, S::load(y)).store(y);
-    }
-    for (x, y) in x_rest.iter().zip(y_rest) {
-        *y += factor * x;
-    }
-}
-
 /// `x . y` in two times sixteen partial sums.
 #[inline(always)]
 pub(crate) fn dot<S: Simd>(x: &[f32], y: &[f32]) -> f32 {

@@ -15,7 +15,8 @@ pub struct DropoutMask<'a> {
 }
 
 impl<'a> DropoutMask<'a> {
-    pub(crate) fn of_pack(&self, pack: usize, len: usize) -> DropoutMask<'a> {
+    /// The part of pack number `pack`, of `len` values a lane.
+    pub fn of_pack(&self, pack: usize, len: usize) -> DropoutMask<'a> {
         DropoutMask { bits: &self.bits[pack * len..(pack + 1) * len], scale: self.scale }
     }
 }

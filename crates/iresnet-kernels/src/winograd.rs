@@ -184,12 +184,10 @@ impl WinogradConv {
                 });
                 for t in 0..count {
                     let patch = Patch::new(first + t, height, width);
-                    let tile = transform_output::<S>(&m[c * chunk + t..], m_stride);
-                    for y in patch.top..height.min(patch.top + 4) {
-                        for x in patch.left..width.min(patch.left + 4) {
-                            let value = S::load(&tile[4 * (y - patch.top) + x - patch.left]);
-                            output.put(c, (c * height + y) * width + x, value.add(start));
-                        }
+                    let tile = transform_output::<S>(&m[c * chunk + t..], m_stride, start);
+                    let inside = 4.min(width - patch.left);
+                    for (y, row) in (patch.top..height).zip(tile.chunks_exact(4)) {
+                        output.put::<S>(c, (c * height + y) * width + patch.left, &row[..inside]);
                     }
                 }
             }
@@ -304,9 +302,9 @@ fn output_row<S: Simd>(m: [S; 6]) -> [S; 4] {
     ]
 }
 
-/// `A^T m A` of one tile, read with a stride of `stride` vectors.
+/// `A^T m A + start` of one tile, read with a stride of `stride` vectors.
 #[inline(always)]
-fn transform_output<S: Simd>(m: &[V], stride: usize) -> [V; 16] {
+fn transform_output<S: Simd>(m: &[V], stride: usize, start: S) -> [V; 16] {
     let zero = S::splat(0.0);
     let mut columns = [[zero; 4]; 6];
     for x in 0..6 {
@@ -324,7 +322,7 @@ fn transform_output<S: Simd>(m: &[V], stride: usize) -> [V; 16] {
         }
         let row = output_row(row);
         for x in 0..4 {
-            row[x].store(&mut tile[4 * y + x]);
+            row[x].add(start).store(&mut tile[4 * y + x]);
         }
     }
     tile

@@ -40,13 +40,18 @@ impl WinogradGradient {
         if self.input_in_vectors { (cin, cout) } else { (cout, cin) }
     }
 
-    /// Vectors of the sums.
-    pub(crate) fn len(&self) -> usize {
+    /// Vectors between frequencies; one more than needed, so that they do not fall on the same cache set.
+    fn stride(&self) -> usize {
         let (vector, scalar) = self.sides();
-        FREQUENCIES * scalar * vector.div_ceil(LANES)
+        scalar * vector.div_ceil(LANES) + 1
     }
 
-    /// Adds `step` times the products of one pack to `sums`.
+    /// Vectors of the sums.
+    pub(crate) fn len(&self) -> usize {
+        FREQUENCIES * self.stride()
+    }
+
+    /// Adds `step` times the products of one pack to `sums`, or starts them with it.
     pub(crate) fn add(
         &self,
         level: Level,
@@ -55,8 +60,9 @@ impl WinogradGradient {
         step: f32,
         scratch: &mut Buffer,
         sums: &mut [V],
+        start: bool,
     ) {
-        add(level, self, input, cotangent, step, scratch, sums);
+        add(level, self, input, cotangent, step, scratch, sums, start);
     }
 
     /// `weights += G^T sums G`
@@ -73,6 +79,7 @@ fn add_inner<S: Simd>(
     step: f32,
     scratch: &mut Buffer,
     sums: &mut [V],
+    start: bool,
 ) {
     let ConvShape { in_channels: cin, out_channels: cout, height, width, .. } = gradient.shape;
     let (vector, scalar) = gradient.sides();
@@ -101,13 +108,14 @@ fn add_inner<S: Simd>(
             let (v, m) = (&v[f * v_stride..][..cin * TILES], &m[f * m_stride..][..cout * TILES]);
             let (vectors, scalars) = if gradient.input_in_vectors { (v, m) } else { (m, v) };
             turn::<S>(vectors, vector, count, turned);
-            let sums = &mut sums[f * scalar * wide..(f + 1) * scalar * wide];
-            products::<S>(scalars, turned, wide, count * LANES, sums);
+            let sums = &mut sums[f * gradient.stride()..][..scalar * wide];
+            products::<S>(scalars, turned, wide, count * LANES, sums, start && first == 0);
         }
     }
 }
 leveled!(fn add = add_inner(
-    gradient: &WinogradGradient, input: Source<'_>, cotangent: &[V], step: f32, scratch: &mut Buffer, sums: &mut [V]
+    gradient: &WinogradGradient, input: Source<'_>, cotangent: &[V], step: f32, scratch: &mut Buffer, sums: &mut [V],
+    start: bool
 ));
 
 /// `step A dY A^T` of one tile, frequencies `stride` vectors apart.
@@ -172,17 +180,17 @@ fn turn<S: Simd>(values: &[V], channels: usize, tiles: usize, out: &mut [V]) {
     }
 }
 
-/// `sums[scalar][group] += sum over terms of scalars[scalar][term] turned[term][group]`
+/// `sums[scalar][group] += sum over terms of scalars[scalar][term] turned[term][group]`, or `=` at the start.
 #[inline(always)]
-fn products<S: Simd>(scalars: &[V], turned: &[V], wide: usize, terms: usize, sums: &mut [V]) {
+fn products<S: Simd>(scalars: &[V], turned: &[V], wide: usize, terms: usize, sums: &mut [V], start: bool) {
     let mut group = 0;
     while group < wide {
         group += match wide - group {
-            2.. if S::TILE < 4 => product_columns::<S, 1, 2>(scalars, turned, wide, group, terms, sums),
-            3.. => product_columns::<S, 3, 8>(scalars, turned, wide, group, terms, sums),
-            2 => product_columns::<S, 2, 8>(scalars, turned, wide, group, terms, sums),
-            _ if S::TILE < 4 => product_columns::<S, 1, 2>(scalars, turned, wide, group, terms, sums),
-            _ => product_columns::<S, 1, 16>(scalars, turned, wide, group, terms, sums),
+            2.. if S::TILE < 4 => product_columns::<S, 1, 2>(scalars, turned, wide, group, terms, sums, start),
+            3.. => product_columns::<S, 3, 8>(scalars, turned, wide, group, terms, sums, start),
+            2 => product_columns::<S, 2, 8>(scalars, turned, wide, group, terms, sums, start),
+            _ if S::TILE < 4 => product_columns::<S, 1, 2>(scalars, turned, wide, group, terms, sums, start),
+            _ => product_columns::<S, 1, 16>(scalars, turned, wide, group, terms, sums, start),
         };
     }
 }
@@ -196,16 +204,17 @@ fn product_columns<S: Simd, const G: usize, const N: usize>(
     group: usize,
     terms: usize,
     sums: &mut [V],
+    start: bool,
 ) -> usize {
     let scalars = scalars.as_flattened();
     let channels = scalars.len() / TERMS;
     let mut c = 0;
     while c + N <= channels {
-        product_tile::<S, G, N>(&scalars[c * TERMS..], turned, wide, group, terms, &mut sums[c * wide..]);
+        product_tile::<S, G, N>(&scalars[c * TERMS..], turned, wide, group, terms, &mut sums[c * wide..], start);
         c += N;
     }
     while c < channels {
-        product_tile::<S, G, 1>(&scalars[c * TERMS..], turned, wide, group, terms, &mut sums[c * wide..]);
+        product_tile::<S, G, 1>(&scalars[c * TERMS..], turned, wide, group, terms, &mut sums[c * wide..], start);
         c += 1;
     }
     G
@@ -219,11 +228,14 @@ fn product_tile<S: Simd, const G: usize, const N: usize>(
     group: usize,
     terms: usize,
     sums: &mut [V],
+    start: bool,
 ) {
     let mut tile = [[S::splat(0.0); G]; N];
-    for n in 0..N {
-        for g in 0..G {
-            tile[n][g] = S::load(&sums[n * wide + group + g]);
+    if !start {
+        for n in 0..N {
+            for g in 0..G {
+                tile[n][g] = S::load(&sums[n * wide + group + g]);
+            }
         }
     }
     let scalars = &scalars[..(N - 1) * TERMS + terms];
@@ -258,7 +270,7 @@ fn finish_inner<S: Simd>(gradient: &WinogradGradient, sums: &[V], weights: &mut 
             for y in 0..6 {
                 let mut row = [S::splat(0.0); 6];
                 for x in 0..6 {
-                    row[x] = S::load(&sums[((6 * y + x) * scalar + s) * wide + group]);
+                    row[x] = S::load(&sums[(6 * y + x) * gradient.stride() + s * wide + group]);
                 }
                 rows[y] = taps_row(row);
             }

@@ -159,7 +159,7 @@ proptest! {
             prop_assert!(relative(&case.images(&out), &g) < TOLERANCE, "{level:?}");
             let expected: Vec<f64> = g.iter().zip(&y).map(|(g, y)| f64::from(*y) - 0.75 * g).collect();
             let mut moved = x.clone();
-            let steps = plan.fixed_point_pack(&y_packs, &mut moved, &mut workspace);
+            let steps = plan.fixed_point_pack(&y_packs, &mut moved, None, None, &mut workspace);
             prop_assert!(relative(&case.images(&moved), &expected) < TOLERANCE, "{level:?}");
             let len = shape.image.len();
             for (lane, step) in steps.iter().enumerate().take(case.samples) {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use iresnet::Device;
-use iresnet::model::{Dropout, DropoutKey};
+use iresnet::model::{Dropout, DropoutKey, peak_resident_bytes};
 use iresnet::solve::{Picard, Stop};
 use iresnet::spectrum::Spectrum;
 use iresnet::train::{RunConfig, Sgd};
@@ -23,6 +23,7 @@ struct Timing {
     preset: String,
     batch: usize,
     iterations: Option<usize>,
+    memory: Option<String>,
     threads: usize,
     repeat: usize,
     best: f64,
@@ -45,11 +46,12 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
         preset: if args.kind == BenchKind::Block { String::new() } else { args.preset.clone() },
         batch: args.batch,
         iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations),
+        memory: (args.kind == BenchKind::Step).then(|| args.memory.to_string()),
         threads: rayon::current_num_threads(),
         repeat: args.repeat,
         best: times[0],
         median: times[times.len() / 2],
-        peak_rss_bytes: peak_rss_bytes(),
+        peak_rss_bytes: peak_resident_bytes(),
     };
     match args.json {
         true => println!("{}", serde_json::to_string(&timing)?),
@@ -81,7 +83,7 @@ fn time(repeat: usize, mut call: impl FnMut()) -> Vec<f64> {
 
 fn network(args: &BenchArgs) -> Result<Vec<f64>> {
     let mut config = RunConfig::preset(&args.preset).map_err(|e| UsageError(e.to_string()))?;
-    config.model.norm = args.norm.norm(0.9);
+    config.model.norm = args.norm.norm(args.coeff);
     if let Some(blocks) = &args.blocks {
         config.model.blocks = blocks.clone();
     }
@@ -99,6 +101,7 @@ fn network(args: &BenchArgs) -> Result<Vec<f64>> {
             })
         }
         BenchKind::Step => {
+            model.set_memory(args.memory).map_err(UsageError)?;
             let mut sgd = Sgd::new(&model);
             let mut step = 0;
             time(args.repeat, || {
@@ -140,12 +143,4 @@ fn block(args: &BenchArgs) -> Vec<f64> {
         .collect();
     let mut y = vec![0.0; x.len()];
     time(args.repeat, || plan.forward(&x, &mut y, None, None))
-}
-
-/// Largest resident memory of this process so far.
-fn peak_rss_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes =
-        status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use iresnet::data::{self, OFFICIAL, Progress, Split};
-use iresnet::model::Input;
+use iresnet::model::{Input, Memory};
 use iresnet::train::{RunConfig, RunRecord};
 
 use crate::Verdict;
@@ -55,6 +55,7 @@ impl Loaded {
             seed,
             model: config.model,
             train: config.train,
+            memory: Memory::default(),
         }
     }
 }

@@ -23,19 +23,20 @@ pub fn run(args: SummaryArgs) -> Result<Verdict> {
         }
         return Ok(Verdict::Done);
     }
-    let model = match (&args.run, &args.preset) {
+    let (model, batch) = match (&args.run, &args.preset) {
         (Some(run), _) => {
             let record = RunDir::open(run)?.record()?;
-            record.model.init(record.input, record.seed)?
+            (record.model.init(record.input, record.seed)?, record.train.batch_size)
         }
         (None, Some(preset)) => {
-            let mut config = RunConfig::preset(preset).map_err(|e| UsageError(e.to_string()))?.model;
-            config.norm = args.norm.norm(args.coeff);
-            config.init(usual_input(preset), 0).map_err(|e| UsageError(e.to_string()))?
+            let mut config = RunConfig::preset(preset).map_err(|e| UsageError(e.to_string()))?;
+            config.model.norm = args.norm.norm(args.coeff);
+            let model = config.model.init(usual_input(preset), 0).map_err(|e| UsageError(e.to_string()))?;
+            (model, config.train.batch_size)
         }
         (None, None) => return Err(UsageError("name a run folder, --preset P or --list".into()).into()),
     };
-    let summary = model.summary();
+    let summary = model.summary(args.batch.unwrap_or(batch));
     match args.json {
         true => println!("{}", serde_json::to_string(&summary)?),
         false => println!("{summary}"),

@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 use iresnet::Device;
-use iresnet::train::{Ended, RunDir, train};
+use iresnet::model::{Layout, Memory, available_bytes};
+use iresnet::train::{Ended, RunDir, RunRecord, train};
 
 use crate::Verdict;
-use crate::args::TrainArgs;
+use crate::args::{MemoryChoice, TrainArgs, UsageError};
 use crate::terminal::{self, TrainingProgress};
 
 use super::data::load;
@@ -14,7 +15,8 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     let config = args.config()?;
     terminal::set_threads(args.threads)?;
     let loaded = load(&args.data, &args.data_dir)?;
-    let record = loaded.record(&args.preset_name(), config, args.seed);
+    let mut record = loaded.record(&args.preset_name(), config, args.seed);
+    record.memory = memory(&args, &record)?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     let stop = terminal::stop_flag()?;
     let mut progress = TrainingProgress::new(record.model.norm.label());
@@ -32,4 +34,19 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
         ),
     }
     Ok(Verdict::Done)
+}
+
+/// The mode that was asked for, or one that fits; says which, and why.
+fn memory(args: &TrainArgs, record: &RunRecord) -> Result<Memory> {
+    let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
+    let predicted = |memory: Memory| memory.predicted_bytes(&layout, record.train.batch_size) >> 20;
+    let available = available_bytes();
+    let memory = match args.memory {
+        MemoryChoice::Fixed(memory) => memory,
+        MemoryChoice::Auto => Memory::choose(&record.model, &layout, record.train.batch_size, available),
+    };
+    memory.check(&record.model).map_err(UsageError)?;
+    let available = available.map_or("memory unknown".into(), |bytes| format!("{} MB available", bytes >> 20));
+    eprintln!("memory: {memory}, about {} MB a step, {available}", predicted(memory));
+    Ok(memory)
 }

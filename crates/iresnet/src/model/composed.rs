@@ -11,7 +11,7 @@ use super::dropout::Dropout;
 use super::effective::{BATCHNORM_EPS, spectral_factor};
 use super::layout::{BatchNorm, Block, Conv};
 use super::norms::{PowerState, conv_shape};
-use super::trunk::{BatchStatistics, TrainingPass};
+use super::tape::{BatchStatistics, TrainingPass};
 
 /// 2x2 space to depth in PyTorch's channel order: `[n, C, H, W]` to `[n, 4C, H/2, W/2]`.
 pub(crate) fn pixel_unshuffle(x: Tensor<4>) -> Tensor<4> {

@@ -46,7 +46,7 @@ impl Branch<f32> for ConvBranch<'_> {
     }
 
     fn fixed_point(&self, y: &[f32], x: &mut [f32], scratch: &mut Workspace) -> [f64; LANES] {
-        self.plan.fixed_point_pack(y, x, scratch).map(|square| f64::from(square).sqrt())
+        self.plan.fixed_point_pack(y, x, None, None, scratch).map(|square| f64::from(square).sqrt())
     }
 
     fn jvp(&self, x: &[f32], v: &[f32], scratch: &mut Workspace) -> Option<Vec<f32>> {

@@ -22,10 +22,12 @@ mod head;
 mod init;
 mod inverse;
 pub mod layout;
+mod memory;
 mod norms;
 mod operation;
 mod presets;
 mod summary;
+mod tape;
 mod trunk;
 mod weights;
 
@@ -39,6 +41,7 @@ pub use dropout::{Dropout, DropoutKey};
 pub use effective::EffectiveWeights;
 pub use inverse::{BlockReport, ConvBranch, ImageReport, Inversion, InversionReport, NotConverged};
 pub use layout::Layout;
+pub use memory::{Memory, MemoryReport, available_bytes, peak_resident_bytes};
 pub use norms::{NormState, PowerState};
 pub use presets::PRESETS;
 pub(crate) use presets::text as preset_text;
@@ -48,8 +51,9 @@ pub use weights::WeightsError;
 
 use composed::{Composed, Mode};
 use head::{Head, cross_entropy};
+use memory::Pool;
 use operation::Slot;
-use trunk::{BatchStatistics, TrainingPass};
+use tape::{BatchStatistics, TrainingPass};
 
 /// An invertible residual network: configuration, weights and the state that belongs to them.
 #[derive(Clone, Debug)]
@@ -60,6 +64,8 @@ pub struct IResNet {
     pub(crate) head: Vec<f32>,
     /// Shared with the training pass under way, which must not copy it.
     pub(crate) state: Arc<NormState>,
+    memory: Memory,
+    pool: Arc<Pool>,
 }
 
 /// What a forward pass gives.
@@ -91,6 +97,8 @@ pub struct Differentiated {
     pub logits: Vec<f32>,
     /// Gradients of the loss.
     pub gradients: Gradients,
+    /// What the backward pass had to make again.
+    pub memory: MemoryReport,
     statistics: BatchStatistics,
 }
 
@@ -103,7 +111,8 @@ impl ModelConfig {
         let layout = Layout::new(self, input)?;
         let (trunk, head) = init::initialize(&layout, seed);
         let state = Arc::new(NormState::new(&layout, self.norm.coeff().is_some(), seed));
-        let mut model = IResNet { config: self.clone(), layout: Arc::new(layout), trunk, head, state };
+        let (memory, pool) = Default::default();
+        let mut model = IResNet { config: self.clone(), layout: Arc::new(layout), trunk, head, state, memory, pool };
         model.update_norms(5);
         Ok(model)
     }
@@ -221,7 +230,20 @@ impl IResNet {
             state: self.state.clone(),
             coeff: self.config.norm.coeff(),
             dropout,
+            memory: self.memory,
+            pool: self.pool.clone(),
         }
+    }
+
+    /// Chooses what training passes keep for their backward pass. Gradients are the same up to round-off
+    /// ([`Memory::Reversible`]: to about 1e-4 of their length).
+    ///
+    /// # Errors
+    /// A choice that this network does not allow: see [`Memory::check`].
+    pub fn set_memory(&mut self, memory: Memory) -> Result<(), String> {
+        memory.check(&self.config)?;
+        self.memory = memory;
+        Ok(())
     }
 
     /// Loss and gradients of one batch in training mode. Changes nothing: apply the gradients with an optimiser and
@@ -258,8 +280,9 @@ impl IResNet {
         let pass = self.training_pass(dropout);
         let trunk = Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad();
         let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();
+        let mut slot = None;
         let (latent, mut statistics) = if fused {
-            let slot = Slot::new(pass, images, n);
+            let slot = slot.insert(Slot::new(pass, images, n));
             let latent = operation::trunk(trunk.clone(), slot.clone());
             (latent, slot.take_statistics())
         } else {
@@ -289,6 +312,7 @@ impl IResNet {
             correct: count_correct(&logits, labels),
             gradients: Gradients { trunk: read(&trunk), head: read(&head) },
             logits,
+            memory: slot.map(|slot| slot.report()).unwrap_or_default(),
             statistics,
         }
     }

@@ -15,7 +15,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn::tensor::TensorData;
 
-use super::trunk::{BatchStatistics, Tape, TrainingPass};
+use super::memory::MemoryReport;
+use super::tape::{BatchStatistics, Tape, TrainingPass};
 
 /// One training pass: what goes in beside the parameters, what is kept, and what comes out beside the latent.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub(crate) struct Slot {
     pub samples: usize,
     tape: Mutex<Option<Tape>>,
     statistics: Mutex<BatchStatistics>,
+    report: Mutex<MemoryReport>,
 }
 
 /// A [`Slot`] shared between the two directions.
@@ -33,13 +35,18 @@ pub(crate) type SharedSlot = Arc<Slot>;
 
 impl Slot {
     pub(crate) fn new(pass: TrainingPass, images: Vec<f32>, samples: usize) -> SharedSlot {
-        let (tape, statistics) = Default::default();
-        Arc::new(Slot { pass, images, samples, tape, statistics })
+        let (tape, statistics, report) = Default::default();
+        Arc::new(Slot { pass, images, samples, tape, statistics, report })
     }
 
     /// Statistics of the batch, once the forward pass has run.
     pub(crate) fn take_statistics(&self) -> BatchStatistics {
         std::mem::take(&mut self.statistics.lock().expect("no pass panicked"))
+    }
+
+    /// What the backward pass had to make again, once it has run.
+    pub(crate) fn report(&self) -> MemoryReport {
+        *self.report.lock().expect("no pass panicked")
     }
 }
 
@@ -73,7 +80,8 @@ impl TrunkKernels for Flex {
     fn trunk_backward(gradient: FlexTensor, parameters: &FlexTensor, slot: &Slot) -> FlexTensor {
         let tape = slot.tape.lock().expect("no pass panicked").take();
         let tape = tape.expect("one backward pass follows one forward pass");
-        let gradient = tape.backward(floats(&gradient.to_contiguous()), floats(&parameters.to_contiguous()));
+        let (gradient, report) = tape.backward(floats(&gradient.to_contiguous()), floats(&parameters.to_contiguous()));
+        *slot.report.lock().expect("no pass panicked") = report;
         let len = gradient.len();
         FlexTensor::from_data(TensorData::new(gradient, [len]))
     }

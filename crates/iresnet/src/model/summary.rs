@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::IResNet;
+use super::memory::Memory;
 
 /// One stage of a summary.
 #[derive(Clone, Debug, Serialize)]
@@ -36,11 +37,17 @@ pub struct Summary {
     pub block_lipschitz: Option<f64>,
     /// The same in training, with dropout's `1 / (1 - p)`.
     pub block_lipschitz_training: Option<f64>,
+    /// Images of the training step that the memory is predicted for.
+    pub batch: usize,
+    /// Predicted peak of a training step in each mode, in bytes, program and data not counted.
+    pub step_bytes: Vec<(Memory, u64)>,
 }
 
 impl IResNet {
-    /// Shapes, parameters and Lipschitz budget.
-    pub fn summary(&self) -> Summary {
+    /// Shapes, parameters, Lipschitz budget, and the memory of a training step of `batch` images.
+    pub fn summary(&self, batch: usize) -> Summary {
+        let modes = [Memory::Standard, Memory::Checkpoint(self.layout.num_blocks().isqrt().max(1)), Memory::Reversible];
+        let modes = modes.into_iter().filter(|memory| memory.check(&self.config).is_ok());
         let layout = &self.layout;
         let input = layout.input;
         let training = self.config.training_lipschitz_budget();
@@ -61,6 +68,8 @@ impl IResNet {
             parameters: layout.num_parameters(),
             block_lipschitz: training.map(|l| l * (1.0 - self.config.dropout)),
             block_lipschitz_training: training,
+            batch,
+            step_bytes: modes.map(|memory| (memory, memory.predicted_bytes(&self.layout, batch))).collect(),
         }
     }
 }
@@ -82,6 +91,11 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "{:<12} {:>16} {:>8} {:>11} {:>12}", "head", "", "", "", self.head_parameters)?;
         writeln!(f, "{:<12} {:>16} {:>8} {:>11} {:>12}", "all", "", "", "", self.parameters)?;
+        write!(f, "training step of {} images, about", self.batch)?;
+        for (i, (memory, bytes)) in self.step_bytes.iter().enumerate() {
+            write!(f, "{} {} MB {memory}", if i > 0 { "," } else { "" }, bytes >> 20)?;
+        }
+        writeln!(f)?;
         match (self.block_lipschitz, self.block_lipschitz_training) {
             (Some(l), Some(training)) => {
                 write!(

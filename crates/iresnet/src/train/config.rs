@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Normalization;
-use crate::model::{ConfigError, Input, ModelConfig};
+use crate::model::{ConfigError, Input, Memory, ModelConfig};
 
 /// The recipe of section 4 of the paper.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,6 +166,9 @@ pub struct RunRecord {
     pub model: ModelConfig,
     /// The recipe.
     pub train: TrainConfig,
+    /// What was kept for the backward pass; a resumed run may choose anew.
+    #[serde(default)]
+    pub memory: Memory,
 }
 
 impl RunRecord {

@@ -19,7 +19,7 @@ pub use run::{EpochRecord, Progress, RunDir, RunError, write_atomically};
 
 use crate::data::{Augmentation, Loader, Split};
 use crate::evaluate::error_percent;
-use crate::model::{Dropout, DropoutKey, IResNet, Norm};
+use crate::model::{ConfigError, Dropout, DropoutKey, IResNet, Norm, peak_resident_bytes};
 
 /// Power iterations at the end of an epoch, when weights are about to be evaluated and saved.
 const FINAL_POWER_ITERATIONS: usize = 10;
@@ -77,6 +77,8 @@ pub fn train(
 ) -> Result<(IResNet, Progress, Ended), RunError> {
     let config = &record.train;
     let mut model = record.model.init(record.input, record.seed)?;
+    let source_name = "memory".to_string();
+    model.set_memory(record.memory).map_err(|message| ConfigError::Parse { source_name, message })?;
     let mut sgd = Sgd::new(&model);
     let mut progress = dir.load_checkpoint(&mut model, &mut sgd)?.unwrap_or_default();
     let augmentation = Augmentation { shift: config.shift, flip: config.flip };
@@ -113,6 +115,7 @@ pub fn train(
             progress.loss_sum += f64::from(result.loss) * labels.len() as f64;
             progress.correct += result.correct;
             progress.seen += labels.len();
+            progress.recomputed_blocks += result.memory.recomputed;
             observer.batch(&BatchReport {
                 epoch: progress.epoch + 1,
                 epochs: config.epochs,
@@ -145,6 +148,9 @@ pub fn train(
             test_error_percent,
             seconds,
             largest_sigma: largest_sigma(&model),
+            memory: record.memory,
+            peak_resident_bytes: peak_resident_bytes(),
+            recomputed_blocks: progress.recomputed_blocks,
         };
         progress = Progress {
             epoch: progress.epoch + 1,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConfigError, IResNet, Layout, WeightsError};
+use crate::model::{ConfigError, IResNet, Layout, Memory, WeightsError};
 
 use super::config::RunRecord;
 use super::optimizer::Sgd;
@@ -94,6 +94,15 @@ pub struct EpochRecord {
     /// Largest `sigma` estimate among the convolutions in use, with spectral normalisation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub largest_sigma: Option<f64>,
+    /// What was kept for the backward pass.
+    #[serde(default)]
+    pub memory: Memory,
+    /// Largest resident memory of the process so far.
+    #[serde(default)]
+    pub peak_resident_bytes: u64,
+    /// Blocks, over all steps, whose inverse did not converge, so that they were computed again.
+    #[serde(default)]
+    pub recomputed_blocks: usize,
 }
 
 /// How far a run is; travels in the checkpoint.
@@ -113,6 +122,9 @@ pub struct Progress {
     pub seen: usize,
     /// Best test error so far, in percent.
     pub best_error_percent: Option<f64>,
+    /// Blocks of the present epoch that were computed again because their inverse did not converge.
+    #[serde(default)]
+    pub recomputed_blocks: usize,
     /// Records of the epochs done.
     pub epochs: Vec<EpochRecord>,
 }
