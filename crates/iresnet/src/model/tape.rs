@@ -27,7 +27,7 @@ const RECOVERY_TOLERANCE: f32 = 1e-7;
 /// Evaluations of a branch after which its inverse is given up.
 const MAX_EVALUATIONS: usize = 30;
 /// Moves, relative to the output, that are rounding.
-const ROUNDING: f32 = 5e-8;
+const ROUNDING: f32 = 1.5e-7;
 
 /// What a training pass needs beside the parameters.
 #[derive(Clone, Debug)]
