@@ -234,9 +234,29 @@ pub struct SpectrumArgs {
 
 #[derive(Args, Debug)]
 pub struct CertifyArgs {
-    /// Run folder
+    /// Run folder; the certificate is written to its certificate.json
     pub run: PathBuf,
-    /// Print the certificate as one JSON object
+    /// Count the iterations of Picard's method down to this part of a block's first step
+    #[arg(long, default_value_t = 1e-6, allow_negative_numbers = true)]
+    pub tolerance: f64,
+    /// Check a certificate against the run instead: prove it again, write nothing [default FILE: RUN/certificate.json]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["finalize", "margin", "radii"])]
+    pub verify: Option<Option<PathBuf>>,
+    /// Scale the layers of blocks above --target, no others, into the certified run RUN/finalized
+    #[arg(long)]
+    pub finalize: bool,
+    /// Bound of Lip(h g) that --finalize brings blocks down to
+    #[arg(long, default_value_t = 0.99, requires = "finalize", allow_negative_numbers = true)]
+    pub target: f64,
+    /// Within which L2 radius each test image keeps its class for certain, into RUN/margins.json
+    #[arg(long)]
+    pub margin: bool,
+    /// Certified accuracy at these radii, pixels from 0 to 1, separated by commas; implies --margin
+    #[arg(long, value_name = "R,...", value_delimiter = ',', allow_negative_numbers = true)]
+    pub radii: Vec<f64>,
+    #[command(flatten)]
+    pub data_dir: DataDir,
+    /// Print the certificate, and what else was asked for, as one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -4,6 +4,8 @@
 //! exists everywhere, `Lip(F) <= prod (1 + L_t)` and `Lip(F^-1) <= prod 1 / (1 - L_t)`. All in evaluation mode: no
 //! dropout, BatchNorm with running statistics.
 
+mod file;
+mod finalize;
 mod margin;
 mod rescale;
 
@@ -13,8 +15,10 @@ use sha2::{Digest, Sha256};
 use crate::model::{EffectiveWeights, IResNet, Layout};
 use crate::spectrum::{Method, UpperBound};
 
-pub use margin::{Margins, Prediction, certified_accuracy};
-pub use rescale::rescaling;
+pub use file::Refused;
+pub use finalize::{Finalized, NoRescaling, RescaledLayer, finalize};
+pub use margin::{Margins, Prediction, certified_accuracy, predictions};
+pub use rescale::{level, rescaling};
 
 /// One layer of a certificate.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +29,10 @@ pub struct LayerBound {
     pub norm: UpperBound,
     /// How it was found.
     pub method: Method,
+    /// In a block that fails: by what factor the bound exceeds the largest that would do, if all layers above that level
+    /// came down to it and the others stayed as they are. None where this layer is not to blame, or nothing would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excess: Option<f64>,
 }
 
 /// One block of a certificate.
@@ -36,8 +44,13 @@ pub struct BlockBound {
     pub layers: Vec<LayerBound>,
     /// Bounds of its BatchNorms in evaluation; empty without.
     pub gains: Vec<UpperBound>,
-    /// Bound of `Lip(h g)`.
+    /// The step size h of `x + h g(x)`.
+    pub step: f32,
+    /// Bound of `Lip(h g)` in evaluation.
     pub lipschitz: UpperBound,
+    /// The same in training, where dropout multiplies what it keeps by `1 / (1 - p)`. None with BatchNorm: the deviation
+    /// of a batch has no lower bound.
+    pub lipschitz_training: Option<UpperBound>,
 }
 
 /// What is proved of a network, or why nothing is.
@@ -70,23 +83,36 @@ impl Certificate {
         let total = 3 * layout.num_blocks();
         let mut done = 0;
         let mut blocks = Vec::new();
+        // 2^-22 covers the rounding of the factor and of its product with an activation to float32.
+        let kept = 1.0 - model.config().dropout;
+        let dropout = (kept < 1.0).then(|| UpperBound::proved((1.0 + 2f64.powi(-22)) / kept));
         for (block, effective) in layout.blocks().zip(&weights.blocks) {
-            let layers: Vec<LayerBound> = effective
+            let mut layers: Vec<LayerBound> = effective
                 .layers(block)
                 .iter()
                 .map(|layer| {
                     let (norm, method) = layer.best_bound();
                     done += 1;
                     progress(done, total);
-                    LayerBound { name: layer.name.clone(), norm, method }
+                    LayerBound { name: layer.name.clone(), norm, method, excess: None }
                 })
                 .collect();
             let gains: Vec<UpperBound> =
                 effective.affine.iter().flatten().map(|map| UpperBound::diagonal(&map.scale)).collect();
-            // κ is 1-Lipschitz, each of the four.
-            let step = UpperBound::proved(f64::from(block.shape.step));
-            let lipschitz = layers.iter().map(|l| l.norm).chain(gains.iter().copied()).fold(step, UpperBound::times);
-            blocks.push(BlockBound { name: block.name.clone(), layers, gains, lipschitz });
+            let step = block.shape.step;
+            let rest = rest(step, &gains);
+            let norms: Vec<UpperBound> = layers.iter().map(|l| l.norm).collect();
+            let lipschitz = norms.iter().copied().fold(rest, UpperBound::times);
+            if lipschitz.value() >= 1.0
+                && let Some(level) = level(&norms, rest, 1.0)
+            {
+                for layer in layers.iter_mut().filter(|l| l.norm.value() > level) {
+                    layer.excess = Some(layer.norm.value() / level);
+                }
+            }
+            let lipschitz_training =
+                gains.is_empty().then(|| dropout.map_or(lipschitz, |factor| lipschitz.times(factor)));
+            blocks.push(BlockBound { name: block.name.clone(), layers, gains, step, lipschitz, lipschitz_training });
         }
         let reasons: Vec<String> = blocks.iter().filter(|b| !b.contracts()).map(reason).collect();
         let certified = reasons.is_empty();
@@ -160,10 +186,23 @@ fn trunk_lipschitz(blocks: &[BlockBound]) -> UpperBound {
     blocks.iter().fold(one, |product, b| product.times(UpperBound::proved((1.0 + b.lipschitz.value()).next_up())))
 }
 
+/// Bound of what multiplies a block's convolutions: step and BatchNorms; κ is 1-Lipschitz, each of the four.
+fn rest(step: f32, gains: &[UpperBound]) -> UpperBound {
+    gains.iter().copied().fold(UpperBound::proved(f64::from(step)), UpperBound::times)
+}
+
 fn reason(block: &BlockBound) -> String {
-    let mut parts: Vec<String> = block.layers.iter().map(|l| format!("{} {:.3}", l.name, l.norm.value())).collect();
-    parts.extend(block.gains.iter().map(|g| format!("BatchNorm {:.3}", g.value())));
-    format!("{}: Lip(g) is only known to be at most {:.3} ({})", block.name, block.lipschitz.value(), parts.join(", "))
+    let short = |layer: &LayerBound| layer.name.rsplit('.').next().unwrap_or_default().to_string();
+    let blamed = block.layers.iter().filter_map(|layer| Some((layer, layer.excess?)));
+    let mut parts: Vec<String> = blamed
+        .map(|(l, excess)| format!("{} {:.3}, {excess:.3} times what would do", short(l), l.norm.value()))
+        .collect();
+    if parts.is_empty() {
+        parts.extend(block.layers.iter().map(|layer| format!("{} {:.3}", short(layer), layer.norm.value())));
+    }
+    parts.extend(block.gains.iter().map(|gain| format!("BatchNorm {:.3}", gain.value())));
+    let lipschitz = block.lipschitz.value();
+    format!("{}: Lip(h g) is only known to be at most {lipschitz:.3} ({})", block.name, parts.join("; "))
 }
 
 /// SHA-256 of the weights in use, of what stands before the activations, and of the step sizes.

@@ -19,17 +19,28 @@ pub fn error_percent(
     normalization: &Normalization,
     progress: &mut dyn FnMut(usize, usize),
 ) -> f64 {
-    let trunk = model.fixed_trunk();
     let (mut correct, mut seen) = (0, 0);
-    for batch in Loader::evaluate(data, normalization, BATCH) {
-        let n = batch.labels.len();
-        let latent = model.latent_tensor(trunk.forward(&batch.images), n, &Device::flex());
-        let logits = model.classify(latent).into_data().try_into_vec::<f32>().expect("float32 logits");
-        correct += count_correct(&logits, &batch.labels);
-        seen += n;
+    for_each_logits(model, data, normalization, |logits, labels| {
+        correct += count_correct(logits, labels);
+        seen += labels.len();
         progress(seen, data.len());
-    }
+    });
     100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
+}
+
+/// Calls `visit` with the logits `[n, classes]` and the labels of every batch of `data`, in order.
+pub(crate) fn for_each_logits(
+    model: &IResNet,
+    data: &Dataset,
+    normalization: &Normalization,
+    mut visit: impl FnMut(&[f32], &[u32]),
+) {
+    let trunk = model.fixed_trunk();
+    for batch in Loader::evaluate(data, normalization, BATCH) {
+        let latent = model.latent_tensor(trunk.forward(&batch.images), batch.labels.len(), &Device::flex());
+        let logits = model.classify(latent).into_data().try_into_vec::<f32>().expect("float32 logits");
+        visit(&logits, &batch.labels);
+    }
 }
 
 /// Reconstruction of a test set: "normed L2" of Table 1 and what the solver says of it.

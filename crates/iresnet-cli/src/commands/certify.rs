@@ -1,13 +1,22 @@
 //! `iresnet certify`
 
-use anyhow::Result;
-use iresnet::certificate::Certificate;
+mod finalize;
+mod margin;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use iresnet::certificate::{Certificate, Refused};
 use iresnet::model::IResNet;
 use iresnet::train::{RunDir, write_atomically};
+use serde_json::{Value, json};
 
 use crate::Verdict;
-use crate::args::CertifyArgs;
+use crate::args::{CertifyArgs, UsageError};
 use crate::terminal::bar;
+
+/// The certificate in a run folder.
+const FILE: &str = "certificate.json";
 
 /// The certificate of `model`, with a bar while it is made.
 pub fn certify(model: &IResNet) -> Certificate {
@@ -17,29 +26,124 @@ pub fn certify(model: &IResNet) -> Certificate {
     certificate
 }
 
+/// The certificate as JSON, written into the folder `dir`.
+fn save(certificate: &Certificate, tolerance: f64, dir: &Path) -> Result<Value> {
+    let value = certificate.to_json(tolerance);
+    write_atomically(&dir.join(FILE), serde_json::to_string_pretty(&value)?.as_bytes())?;
+    Ok(value)
+}
+
 pub fn run(args: CertifyArgs) -> Result<Verdict> {
+    args.check()?;
     let dir = RunDir::open(&args.run)?;
     let (record, model) = dir.load()?;
-    let certificate = certify(&model);
-    let text = serde_json::to_string_pretty(&certificate)?;
-    write_atomically(&dir.path().join("certificate.json"), text.as_bytes())?;
-    if args.json {
-        println!("{}", serde_json::to_string(&certificate)?);
-    } else {
+    let (certificate, mut value) = match &args.verify {
+        Some(file) => {
+            let path = file.clone().unwrap_or_else(|| dir.path().join(FILE));
+            let certificate = verify(&path, &model)?;
+            let value = certificate.to_json(args.tolerance);
+            (certificate, value)
+        }
+        None => {
+            let certificate = certify(&model);
+            let value = save(&certificate, args.tolerance, dir.path())?;
+            (certificate, value)
+        }
+    };
+    if !args.json {
         println!("{} of {}", record.model.norm.label(), args.run.display());
-        let largest = certificate.largest_block_lipschitz();
-        println!("largest Lip(h g) of a block   at most {largest:.6}");
-        println!("Lip(F)                        at most {:.4e}", certificate.lipschitz_forward);
-        match certificate.lipschitz_inverse {
-            Some(inverse) => {
-                println!("Lip(F^-1)                     at most {inverse:.4e}");
-                println!("certified: the inverse exists everywhere");
-            }
-            None => {
-                println!("not certified: {} of {} blocks fail", certificate.reasons.len(), certificate.blocks.len());
-                certificate.reasons.iter().for_each(|reason| println!("  {reason}"));
-            }
+        show(&certificate, args.tolerance);
+    }
+    let mut holds = certificate.certified;
+    if args.finalize {
+        let report = finalize::run(&args, &dir, &record, &model, &certificate)?;
+        holds |= report.is_some();
+        value["finalized"] = json!(report);
+    } else if !(args.json || holds) {
+        println!("`iresnet certify {} --finalize` makes a copy that is certified", args.run.display());
+    }
+    if let Some(radii) = args.margins() {
+        value["margins"] = json!(margin::run(&args, &radii, &dir, &record, &model, &certificate)?);
+    }
+    if args.json {
+        println!("{value}");
+    }
+    Ok(if holds { Verdict::Done } else { Verdict::ClaimFails })
+}
+
+/// A certificate in a file that is not true of the weights in use.
+#[derive(Debug)]
+pub struct RefusedFile {
+    path: PathBuf,
+    refused: Refused,
+}
+
+impl std::fmt::Display for RefusedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.path.display(), self.refused)
+    }
+}
+
+impl std::error::Error for RefusedFile {}
+
+/// Proves again what the certificate at `path` says of `model`.
+fn verify(path: &Path, model: &IResNet) -> Result<Certificate> {
+    let text = std::fs::read_to_string(path).with_context(|| {
+        format!("cannot read {}; `iresnet certify` without --verify makes a certificate", path.display())
+    })?;
+    let progress = bar(3 * model.layout().num_blocks() as u64, "verifying");
+    let verified = Certificate::verify(&text, model, |done, _| progress.set_position(done as u64));
+    progress.finish_and_clear();
+    verified.map_err(|refused| match refused {
+        Refused::Format { .. } => anyhow!("{} {refused}", path.display()),
+        refused => RefusedFile { path: path.into(), refused }.into(),
+    })
+}
+
+fn show(certificate: &Certificate, tolerance: f64) {
+    println!("largest Lip(h g) of a block   at most {:.6}", certificate.largest_block_lipschitz());
+    let training = certificate.blocks.iter().map(|b| b.lipschitz_training.map_or(f64::INFINITY, |l| l.value()));
+    let training = training.fold(0.0, f64::max);
+    if training.is_infinite() {
+        println!("in training                   no bound: batches have deviations of their own");
+    } else if training > certificate.largest_block_lipschitz() * (1.0 + 1e-9) {
+        println!("in training, with dropout     at most {training:.6}");
+    }
+    println!("Lip(F)                        at most {:.4e}", certificate.lipschitz_forward);
+    let Some(inverse) = certificate.lipschitz_inverse else {
+        println!("not certified: {} of {} blocks fail", certificate.reasons.len(), certificate.blocks.len());
+        certificate.reasons.iter().for_each(|reason| println!("  {reason}"));
+        return;
+    };
+    println!("Lip(F^-1)                     at most {inverse:.4e}");
+    let iterations: Vec<usize> = certificate.iterations(tolerance).into_iter().flatten().collect();
+    println!(
+        "Picard's iterations           at most {} in a block, {} in all, to {tolerance:e} of its first step",
+        iterations.iter().max().unwrap_or(&0),
+        iterations.iter().sum::<usize>()
+    );
+    println!("certified: the inverse exists everywhere");
+}
+
+impl CertifyArgs {
+    /// Radii that were asked for, if margins were.
+    fn margins(&self) -> Option<Vec<f64>> {
+        match self.radii.is_empty() {
+            true => self.margin.then(|| margin::RADII.to_vec()),
+            false => Some(self.radii.clone()),
         }
     }
-    Ok(if certificate.certified { Verdict::Done } else { Verdict::ClaimFails })
+
+    fn check(&self) -> Result<(), UsageError> {
+        if !(self.tolerance > 0.0 && self.tolerance.is_finite()) {
+            return Err(UsageError(format!("--tolerance {} must be positive, such as 1e-6", self.tolerance)));
+        }
+        if !(self.target > 0.0 && self.target < 1.0) {
+            return Err(UsageError(format!("--target {} must be strictly between 0 and 1", self.target)));
+        }
+        if let Some(radius) = self.radii.iter().find(|r| !(**r >= 0.0 && r.is_finite())) {
+            return Err(UsageError(format!("--radii {radius} must be zero or positive, such as 0.01,0.1")));
+        }
+        Ok(())
+    }
 }

@@ -9,7 +9,7 @@ use iresnet::model::{Input, Memory};
 use iresnet::train::{RunConfig, RunRecord};
 
 use crate::Verdict;
-use crate::args::{DataAction, DataArgs, DataDir};
+use crate::args::{DataAction, DataArgs, DataDir, UsageError};
 
 /// Data and what `--data` said.
 pub struct Loaded {
@@ -32,6 +32,35 @@ pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
         _ => data.into(),
     };
     Ok(Loaded { split, data })
+}
+
+/// Loads the data of a run, or other `data` for its network.
+///
+/// Fails with wrong use if images, classes or grey levels are not those that the network learnt.
+pub fn load_for_run(record: &RunRecord, data: Option<&str>, dir: &DataDir) -> Result<Loaded> {
+    let data = data.unwrap_or(&record.data);
+    let loaded = load(data, dir)?;
+    let show = |i: Input| format!("{}x{} with {} channels and {} classes", i.width, i.height, i.channels, i.classes);
+    if loaded.input() != record.input {
+        let (ours, theirs) = (show(record.input), show(loaded.input()));
+        return Err(UsageError(format!("--data {data} is {theirs}; this network takes {ours}")).into());
+    }
+    if let Some((theirs, ours)) = loaded.split.classes.iter().zip(&record.classes).find(|(a, b)| a != b) {
+        let message =
+            format!("--data {data} has a class {theirs} where this network learnt {ours}; labels would not fit");
+        return Err(UsageError(message).into());
+    }
+    // Bytes of the digits count to 16, those of picture files to 255.
+    if (loaded.split.name == "digits") != (record.data_name == "digits") {
+        let message = format!("--data {data} counts its grey levels otherwise than {}", record.data_name);
+        return Err(UsageError(message).into());
+    }
+    Ok(loaded)
+}
+
+/// The byte that stands for white.
+pub fn largest_byte(record: &RunRecord) -> u8 {
+    if record.data_name == "digits" { 16 } else { 255 }
 }
 
 impl Loaded {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use iresnet::evaluate::{error_percent, reconstruction};
-use iresnet::model::Input;
 use iresnet::solve::{Outcome, Picard, Stop};
 use iresnet::train::RunDir;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use crate::args::{EvaluateArgs, UsageError};
 use crate::terminal::bar;
 
 use super::certify::certify;
-use super::data::load;
+use super::data::load_for_run;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -39,23 +38,8 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     }
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let data = args.data.as_deref().unwrap_or(&record.data);
-    let loaded = load(data, &args.data_dir)?;
+    let loaded = load_for_run(&record, args.data.as_deref(), &args.data_dir)?;
     let test = &loaded.split.test;
-    let show = |i: Input| format!("{}x{} with {} channels and {} classes", i.width, i.height, i.channels, i.classes);
-    if loaded.input() != record.input {
-        let (ours, theirs) = (show(record.input), show(loaded.input()));
-        return Err(UsageError(format!("--data {data} is {theirs}; this network takes {ours}")).into());
-    }
-    if let Some((theirs, ours)) = loaded.split.classes.iter().zip(&record.classes).find(|(a, b)| a != b) {
-        let message =
-            format!("--data {data} has a class {theirs} where this network learnt {ours}; labels would not fit");
-        return Err(UsageError(message).into());
-    }
-    // Bytes of the digits count to 16, those of picture files to 255.
-    if (loaded.split.name == "digits") != (record.data_name == "digits") {
-        let message = format!("--data {data} counts its grey levels otherwise than {}", record.data_name);
-        return Err(UsageError(message).into());
-    }
     let progress = bar(test.len() as u64, "classifying");
     let error = error_percent(&model, test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
     progress.finish_and_clear();

@@ -14,7 +14,7 @@ use crate::Verdict;
 use crate::args::{InvertArgs, UsageError};
 
 use super::certify::certify;
-use super::data::load;
+use super::data::{largest_byte, load};
 
 /// One image of the report.
 #[derive(Serialize)]
@@ -120,11 +120,6 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     }
     println!("originals, reconstructions and differences (white is none): {}", args.out.join("sheet.png").display());
     Ok(Verdict::Done)
-}
-
-/// The byte that stands for white.
-fn largest_byte(record: &RunRecord) -> u8 {
-    if record.data_name == "digits" { 16 } else { 255 }
 }
 
 /// The named pictures, or the first test images; sizes are checked.

@@ -5,6 +5,13 @@
 //! mean of a channel has norm `(H W)^(-1/2)`. With `Lip(F)` of the trunk in front (the injective padding has norm 1), a
 //! prediction `i` cannot change within `min_j (logit_i - logit_j) / (Lip(F) Lip_ij)` (Tsuzuku et al. 2018).
 
+use serde::Serialize;
+
+use super::Certificate;
+use crate::data::{Dataset, Normalization};
+use crate::evaluate::for_each_logits;
+use crate::model::IResNet;
+use crate::model::effective::affine_of;
 use crate::spectrum::UpperBound;
 
 /// The constants of all differences of logits.
@@ -16,7 +23,7 @@ pub struct Margins {
 }
 
 /// A prediction and how far it holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Prediction {
     /// The class with the largest logit.
     pub class: usize,
@@ -25,6 +32,25 @@ pub struct Prediction {
 }
 
 impl Margins {
+    /// The constants of `model` with its head in evaluation; `None` if `certificate` is for other weights or images.
+    ///
+    /// `Lip(F)` needs no inverse, so networks that are not certified have margins too, small ones.
+    pub fn of(model: &IResNet, certificate: &Certificate) -> Option<Self> {
+        certificate.block_lipschitz(model)?;
+        let (layout, state, head) = (model.layout(), model.state(), model.head_parameters());
+        let (channels, classes) = (layout.latent.channels, layout.input.classes);
+        let from = layout.statistics_len;
+        let affine = affine_of(
+            &head[..channels],
+            &head[channels..2 * channels],
+            &state.running_mean[from..],
+            &state.running_var[from..],
+        );
+        let linear = &head[2 * channels..(2 + classes) * channels];
+        let pixels = layout.latent.height * layout.latent.width;
+        Some(Margins::new(certificate.trunk_lipschitz(), &affine.scale, linear, pixels))
+    }
+
     /// `trunk` bounds `Lip(F)`; `scale` is the head's BatchNorm in evaluation, `linear` its weights `[classes, channels]`,
     /// `pixels` the area of the latent.
     ///
@@ -65,6 +91,22 @@ impl Margins {
         let radius = (0..self.classes).filter(|other| *other != class).map(distance).fold(f64::INFINITY, f64::min);
         Prediction { class, radius }
     }
+}
+
+/// The class of every image of `data` and how far it holds; `progress` gets images done and images in all.
+pub fn predictions(
+    model: &IResNet,
+    margins: &Margins,
+    data: &Dataset,
+    normalization: &Normalization,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Vec<Prediction> {
+    let mut all = Vec::with_capacity(data.len());
+    for_each_logits(model, data, normalization, |logits, _| {
+        all.extend(logits.chunks_exact(margins.classes).map(|row| margins.predict(row)));
+        progress(all.len(), data.len());
+    });
+    all
 }
 
 /// Share of the images whose class is right and stays so within `radius`, for each of the given radii.

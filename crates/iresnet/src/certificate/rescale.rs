@@ -19,18 +19,7 @@ pub fn rescaling(norms: &[UpperBound], frobenius: &[f64], rest: UpperBound, targ
     if product <= target {
         return Some(vec![1.0; norms.len()]);
     }
-    if !(target > 0.0 && product.is_finite()) {
-        return None;
-    }
-    // Norms by size; the level is the root of what is left when the largest `count` of them are brought down to it.
-    let mut order: Vec<f64> = norms.iter().map(|n| n.value()).collect();
-    order.sort_by(|a, b| b.total_cmp(a));
-    let level = (1..=order.len()).find_map(|count| {
-        let others: f64 = order[count..].iter().product::<f64>() * rest.value();
-        let level = (target / others).powf(1.0 / count as f64);
-        // It is the one if the next norm is below it.
-        order.get(count).is_none_or(|next| *next <= level).then_some(level)
-    })?;
+    let level = level(norms, rest, target)?;
     let factor = |(norm, frobenius): (&UpperBound, &f64)| {
         if norm.value() <= level {
             return Some(1.0);
@@ -41,6 +30,26 @@ pub fn rescaling(norms: &[UpperBound], frobenius: &[f64], rest: UpperBound, targ
         (factor > 0.0).then_some(factor)
     };
     norms.iter().zip(frobenius).map(factor).collect()
+}
+
+/// The largest norm that all layers may have so that `rest prod min(||W_i||, level) <= target`: where larger ones are
+/// brought down to. `None` if there is no such level: a bound is infinite, or `target` is not positive.
+///
+/// In ordinary arithmetic: a guide, not a bound.
+pub fn level(norms: &[UpperBound], rest: UpperBound, target: f64) -> Option<f64> {
+    let product = norms.iter().fold(rest, |product, norm| product.times(*norm)).value();
+    if !(target > 0.0 && product.is_finite()) {
+        return None;
+    }
+    // Norms by size; the level is the root of what is left when the largest `count` of them are brought down to it.
+    let mut order: Vec<f64> = norms.iter().map(|n| n.value()).collect();
+    order.sort_by(|a, b| b.total_cmp(a));
+    (1..=order.len()).find_map(|count| {
+        let others: f64 = order[count..].iter().product::<f64>() * rest.value();
+        let level = (target / others).powf(1.0 / count as f64);
+        // It is the one if the next norm is below it.
+        order.get(count).is_none_or(|next| *next <= level).then_some(level)
+    })
 }
 
 #[cfg(test)]
