@@ -222,14 +222,21 @@ pub struct InvertArgs {
 
 #[derive(Args, Debug)]
 pub struct SpectrumArgs {
-    /// Run folder
-    pub run: PathBuf,
-    /// Print one JSON object
+    /// Run folder; several are drawn side by side
+    #[arg(required = true)]
+    pub run: Vec<PathBuf>,
+    /// Print one JSON object, or with several runs a list of them
     #[arg(long)]
     pub json: bool,
-    /// Draw the largest singular value of every layer
+    /// Draw the largest singular value of every layer, or with --layer all of one
     #[arg(long, value_name = "FILE.svg")]
     pub plot: Option<PathBuf>,
+    /// Layer whose singular values --plot draws: its name, or its number in the forward pass from 1
+    #[arg(long, requires = "plot")]
+    pub layer: Option<String>,
+    /// Write the weights in use, normalised and as they act, for other software
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub export_effective: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -307,8 +314,12 @@ pub enum BenchKind {
     Forward,
     /// The inverse with a fixed number of iterations a block
     Inverse,
-    /// All singular values and certified norms
+    /// All singular values with circular padding
     Spectrum,
+    /// Certified norms alone
+    Norms,
+    /// The certified norm of one 3x3 convolution of --channels on --size
+    Norm,
     /// One residual block: forward
     Block,
 }
@@ -327,13 +338,13 @@ pub struct BenchArgs {
     /// Normalisation of the trunk
     #[arg(long, value_enum, default_value = "spectral")]
     pub norm: NormKind,
-    /// Channels of the block (block)
+    /// Channels of the block (block) or of the convolution (norm)
     #[arg(long, default_value_t = 48)]
     pub channels: usize,
     /// Middle width of the block (block)
     #[arg(long, default_value_t = 12)]
     pub bottleneck: usize,
-    /// Height and width of the images (block)
+    /// Height and width of the images (block, norm)
     #[arg(long, num_args = 2, value_names = ["H", "W"], default_values_t = [16, 16])]
     pub size: Vec<usize>,
     /// Images a call

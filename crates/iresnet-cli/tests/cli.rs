@@ -91,11 +91,11 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
     let dir = tempfile::tempdir().unwrap();
     let normalized = path(&dir, "normalized");
     succeeds(&train(&normalized, &["--epochs", "3", "--coeff", "0.7"]));
-    let json: serde_json::Value = serde_json::from_str(&succeeds(&["evaluate", &normalized, "--json"])).unwrap();
-    assert!(json["error_percent"].as_f64().unwrap() < 90.0);
-    assert!(json["normed_l2"].as_f64().unwrap() < 1e-6, "{json}");
-    assert_eq!(json["certified"], true);
-    assert_eq!(json["tolerance_on"], "error");
+    let evaluation = json(&succeeds(&["evaluate", &normalized, "--json"]));
+    assert!(evaluation["error_percent"].as_f64().unwrap() < 90.0);
+    assert!(evaluation["normed_l2"].as_f64().unwrap() < 1e-6, "{evaluation}");
+    assert_eq!(evaluation["certified"], true);
+    assert_eq!(evaluation["tolerance_on"], "error");
 
     let images = path(&dir, "images");
     let report = succeeds(&["invert", &normalized, "--out", &images, "--tolerance", "1e-5", "--json"]);
@@ -119,7 +119,17 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
         let (lower, upper) = (layer["norm"]["lower"].as_f64().unwrap(), layer["norm"]["upper"].as_f64().unwrap());
         assert!(lower <= upper && upper < lower * 1.01, "{}: {lower} {upper}", layer["name"]);
     }
-    assert!(fs::read_to_string(plot).unwrap().starts_with("<svg"));
+    assert!(fs::read_to_string(&plot).unwrap().starts_with("<svg"));
+    let effective = path(&dir, "effective.safetensors");
+    let one = ["spectrum", &normalized, "--plot", &plot, "--layer", "3", "--export-effective", &effective];
+    assert!(succeeds(&one).contains("zero-padded operator"));
+    assert!(fs::read_to_string(&plot).unwrap().contains("stages.0.blocks.0.conv3"));
+    assert!(fs::read(&effective).unwrap().len() > 4 * 9 * 4);
+    let both = succeeds(&["spectrum", &normalized, &normalized, "--json", "--plot", &plot]);
+    assert_eq!(json(&both)[1]["layers"], json(&both)[0]["layers"]);
+    assert!(fs::read_to_string(&plot).unwrap().contains(&format!("c = 0.7 ({normalized})")), "labels that differ");
+    fails(&["spectrum", &normalized, "--plot", &plot, "--layer", "9"], 2, &["--layer 9", "stages.0.blocks.0.conv1"]);
+    fails(&["spectrum"], 2, &["required"]);
     assert!(succeeds(&["certify", &normalized]).contains("certified: the inverse exists everywhere"));
     assert!(succeeds(&["summary", &normalized]).contains("parameters"));
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use iresnet::Device;
 use iresnet::model::{Dropout, DropoutKey, peak_resident_bytes};
 use iresnet::solve::{Picard, Stop};
-use iresnet::spectrum::Spectrum;
+use iresnet::spectrum::ConvLayer;
 use iresnet::train::{RunConfig, Sgd};
 use serde::Serialize;
 
@@ -38,12 +38,16 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     }
     let mut times = match args.kind {
         BenchKind::Block => block(&args),
+        BenchKind::Norm => norm(&args),
         _ => network(&args)?,
     };
     times.sort_by(f64::total_cmp);
     let timing = Timing {
         kind: format!("{:?}", args.kind).to_lowercase(),
-        preset: if args.kind == BenchKind::Block { String::new() } else { args.preset.clone() },
+        preset: match args.kind {
+            BenchKind::Block | BenchKind::Norm => String::new(),
+            _ => args.preset.clone(),
+        },
         batch: args.batch,
         iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations),
         memory: (args.kind == BenchKind::Step).then(|| args.memory.to_string()),
@@ -124,12 +128,38 @@ fn network(args: &BenchArgs) -> Result<Vec<f64>> {
                 _ = trunk.inverse(&latent, args.batch, &Picard, stop, None).expect("no certificate to contradict");
             })
         }
-        BenchKind::Spectrum | BenchKind::Block => {
+        BenchKind::Norms => {
             let weights = model.effective_weights();
             let layers = weights.layers(model.layout());
-            time(args.repeat, || _ = Spectrum::of(&layers, |_, _| {}))
+            time(args.repeat, || layers.iter().for_each(|layer| _ = layer.best_bound()))
+        }
+        BenchKind::Spectrum | BenchKind::Block | BenchKind::Norm => {
+            let weights = model.effective_weights();
+            let layers = weights.layers(model.layout());
+            time(args.repeat, || layers.iter().for_each(|layer| _ = layer.circular_spectrum()))
         }
     })
+}
+
+fn norm(args: &BenchArgs) -> Vec<f64> {
+    let channels = args.channels;
+    let weight: Vec<f32> = pseudorandom(channels * channels * 9);
+    let layer = ConvLayer {
+        name: "convolution".into(),
+        weight: &weight,
+        out_channels: channels,
+        in_channels: channels,
+        kernel: 3,
+        height: args.size[0],
+        width: args.size[1],
+    };
+    time(args.repeat, || _ = layer.best_bound())
+}
+
+/// Numbers in `-0.5..0.5` that repeat nowhere soon.
+fn pseudorandom(len: usize) -> Vec<f32> {
+    let mix = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40;
+    (0..len as u64).map(|i| mix(i + 1) as f32 / (1u64 << 24) as f32 - 0.5).collect()
 }
 
 fn block(args: &BenchArgs) -> Vec<f64> {

@@ -1,35 +1,91 @@
 //! `iresnet spectrum`
 
+use std::path::Path;
+
 use anyhow::Result;
 use iresnet::spectrum::Spectrum;
 use iresnet::train::{RunDir, write_atomically};
+use iresnet_lab::figure2;
+use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::SpectrumArgs;
+use crate::args::{SpectrumArgs, UsageError};
 use crate::terminal::bar;
 
+/// The spectra of one run.
+#[derive(Serialize)]
+struct RunSpectrum {
+    run: String,
+    label: String,
+    #[serde(flatten)]
+    spectrum: Spectrum,
+}
+
 pub fn run(args: SpectrumArgs) -> Result<Verdict> {
-    let (record, model) = RunDir::open(&args.run)?.load()?;
-    let weights = model.effective_weights();
-    let layers = weights.layers(model.layout());
-    let progress = bar(layers.len() as u64, "spectra");
-    let spectrum = Spectrum::of(&layers, |done, _| progress.set_position(done as u64));
-    progress.finish_and_clear();
+    if args.export_effective.is_some() && args.run.len() > 1 {
+        return Err(UsageError("--export-effective takes one run".into()).into());
+    }
+    let mut spectra = Vec::new();
+    for path in &args.run {
+        let (record, model) = RunDir::open(path)?.load()?;
+        let weights = model.effective_weights();
+        if let Some(file) = &args.export_effective {
+            write_atomically(file, &weights.to_safetensors(model.layout()))?;
+        }
+        let layers = weights.layers(model.layout());
+        let progress = bar(layers.len() as u64, "spectra");
+        let spectrum = Spectrum::of(&layers, |done, _| progress.set_position(done as u64));
+        progress.finish_and_clear();
+        spectra.push(RunSpectrum { run: path.display().to_string(), label: record.model.norm.label(), spectrum });
+    }
     if let Some(path) = &args.plot {
-        let svg = iresnet_lab::figure2::plot(&[(record.model.norm.label(), &spectrum)])?;
-        write_atomically(path, svg.as_bytes())?;
+        plot(&spectra, args.layer.as_deref(), path)?;
     }
-    if args.json {
-        println!("{}", serde_json::to_string(&spectrum)?);
-        return Ok(Verdict::Done);
+    match (args.json, spectra.as_slice()) {
+        (true, [one]) => println!("{}", serde_json::to_string(one)?),
+        (true, several) => println!("{}", serde_json::to_string(several)?),
+        (false, several) => several.iter().for_each(show),
     }
-    println!("{:<28} {:>12} {:>12} {:>9} {:>12}", "layer", "norm from", "to", "width", "circular");
-    for layer in &spectrum.layers {
+    Ok(Verdict::Done)
+}
+
+fn plot(spectra: &[RunSpectrum], layer: Option<&str>, path: &Path) -> Result<()> {
+    let twice = |label: &str| spectra.iter().filter(|s| s.label == label).count() > 1;
+    let label = |s: &RunSpectrum| if twice(&s.label) { format!("{} ({})", s.label, s.run) } else { s.label.clone() };
+    let networks: Vec<(String, &Spectrum)> = spectra.iter().map(|s| (label(s), &s.spectrum)).collect();
+    let svg = match layer {
+        None => figure2::largest(&networks)?,
+        Some(layer) => figure2::full(&networks, number(spectra, layer)?)?,
+    };
+    Ok(write_atomically(path, svg.as_bytes())?)
+}
+
+/// The number from 0 of a layer that was given by name or by its number from 1.
+fn number(spectra: &[RunSpectrum], layer: &str) -> Result<usize, UsageError> {
+    let layers =
+        spectra.iter().map(|s| &s.spectrum.layers).max_by_key(|layers| layers.len()).expect("at least one run");
+    let named = layers.iter().position(|l| l.name == layer);
+    let numbered = || layer.parse::<usize>().ok().filter(|n| (1..=layers.len()).contains(n)).map(|n| n - 1);
+    named.or_else(numbered).ok_or_else(|| {
+        let (count, first) = (layers.len(), &layers[0].name);
+        UsageError(format!(
+            "--layer {layer} is none of the {count} layers: give a number from 1 or a name such as {first}"
+        ))
+    })
+}
+
+fn show(run: &RunSpectrum) {
+    println!("{} of {}", run.label, run.run);
+    println!("{:<28} {:>12} {:>12} {:>9} {:>12}  bound by", "layer", "norm from", "to", "width", "circular");
+    for layer in &run.spectrum.layers {
         let (lower, upper) = (layer.norm.lower.value(), layer.norm.upper.value());
         let width = 100.0 * layer.norm.relative_width();
         let circular = layer.circular.first().copied().unwrap_or(0.0);
-        println!("{:<28} {lower:>12.6} {upper:>12.6} {width:>7.2} % {circular:>12.6}", layer.name);
+        println!(
+            "{:<28} {lower:>12.6} {upper:>12.6} {width:>7.2} % {circular:>12.6}  {}",
+            layer.name,
+            layer.method.label()
+        );
     }
-    println!("{} of {} layers are certainly above 1", spectrum.above_one(), spectrum.layers.len());
-    Ok(Verdict::Done)
+    println!("{} of {} layers are certainly above 1", run.spectrum.above_one(), run.spectrum.layers.len());
 }

@@ -28,6 +28,19 @@ pub enum Method {
     EverySize,
 }
 
+impl Method {
+    /// Its name in a few words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Method::Matrix => "matrix",
+            Method::ZeroPadded => "zero-padded operator",
+            Method::Gram => "Gram iteration",
+            Method::Torus => "torus",
+            Method::EverySize => "all image sizes",
+        }
+    }
+}
+
 /// Largest operator whose explicit Gram matrix is formed.
 const GRAM_SIDE: usize = 1024;
 
