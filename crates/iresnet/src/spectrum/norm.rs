@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::operator::{Search, ZeroPadded};
 use super::padded::{self, PaddedGram};
 use super::taps::Taps;
-use super::torus::{Symbols, half_grid};
+use super::torus::{Grid, Symbols};
 use super::{ConvLayer, Interval, LowerBound, UpperBound, gram};
 
 /// A rigorous way to bound the norm of a zero-padded convolution from above.
@@ -20,8 +20,9 @@ pub enum Method {
     /// Gram iteration on the explicit operator; within 1e-4, for small ones.
     Gram,
     /// The circular norm at `n + floor(k/2)` per axis, where nothing wraps around into the image: the outputs that are
-    /// kept read at most `floor(k/2)` zeros beyond either edge, and the same zeros serve both edges. Above the true
-    /// norm by about `(pi / n)^2 / 2` per axis at most, usually far less.
+    /// kept read at most `floor(k/2)` zeros beyond either edge, and the same zeros serve both edges. What wraps around may
+    /// as well change its sign on the way; the smallest of the four such norms is taken. Above the true norm by about
+    /// `(pi / n)^2 / 2` per axis at most, usually far less.
     Torus,
     /// Valid for images of every size: `max over an N-grid / cos^2(pi (k - 1) / (2 N))`, by Bernstein's inequality for
     /// trigonometric polynomials of degree `(k - 1) / 2` in each axis. 4 % above at the N that is used, `8 (k - 1)`.
@@ -87,15 +88,18 @@ impl ConvLayer<'_> {
         let bound = match method {
             Method::Matrix if self.kernel > 1 => return None,
             Method::Gram if self.smaller_side() > GRAM_SIDE => return None,
-            Method::Matrix => Symbols::of(&Taps::of(self, false)).bound([1, 1], 1e-10, self.lower().value()),
+            Method::Matrix => {
+                Symbols::of(&Taps::of(self, false)).bound(&[Grid::of([1, 1])], 1e-10, self.lower().value())
+            }
             Method::ZeroPadded => PaddedGram::of(self).bound(self.lower().value(), SURPLUS),
             Method::Gram => self.gram_bound(),
-            Method::Torus => Symbols::of(&Taps::of(self, false)).bound(self.torus(), SURPLUS, 0.0),
+            Method::Torus => Symbols::of(&Taps::of(self, false)).bound(&Grid::twists(self.torus()), SURPLUS, 0.0),
             Method::EverySize => {
                 let grid = (8 * (self.kernel - 1)).max(1);
                 let slope = std::f64::consts::PI * (self.kernel - 1) as f64 / (2 * grid) as f64;
                 let cosine = slope.cos() * (1.0 - 4.0 * f64::EPSILON);
-                (Symbols::of(&Taps::of(self, false)).bound([grid, grid], SURPLUS, 0.0) / (cosine * cosine)).next_up()
+                (Symbols::of(&Taps::of(self, false)).bound(&[Grid::of([grid, grid])], SURPLUS, 0.0) / (cosine * cosine))
+                    .next_up()
             }
         };
         Some(UpperBound::proved(bound))
@@ -132,7 +136,7 @@ impl ConvLayer<'_> {
     /// A complex factorisation at half of the frequencies.
     fn torus_cost(&self) -> f64 {
         let side = self.out_channels.min(self.in_channels) as f64;
-        half_grid(self.torus()).len() as f64 * side.powi(3) * 4.0 / 3.0
+        Grid::of(self.torus()).frequencies().len() as f64 * side.powi(3) * 4.0 / 3.0
     }
 
     fn search(&self) -> Search {

@@ -11,24 +11,71 @@ use faer::complex::Complex;
 use faer::{Mat, Par};
 use rayon::prelude::*;
 
+use super::lanes::{Batch, LANES, Lane};
 use super::positive::{factorises, norm_bound};
 use super::taps::Taps;
 
-/// Frequencies whose matrices are formed together, so that a column of the coefficients is read once for all.
-const TOGETHER: usize = 4;
-
 /// Powers of the matrix that a starting guess and a better one take.
-const GUESS: [usize; 2] = [6, 40];
+const GUESS: [usize; 2] = [5, 40];
 
-/// A frequency: numerators over the grid's height and width.
-type Frequency = (usize, usize);
+/// Largest matrices that are factorised side by side: four of them just fit a core's own cache. Larger ones take faer's
+/// blocked algorithm, one by one.
+pub(super) const SIDE_BY_SIDE: usize = 160;
+
+/// A frequency: numerators over twice the grid's height and width.
+pub(super) type Frequency = (usize, usize);
+
+/// The frequencies of a torus, `2 pi (j + 1/2) / n` where an axis is twisted, else `2 pi j / n`.
+///
+/// Twisted, an image that leaves one side comes back on the other with its sign changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Grid {
+    pub sides: [usize; 2],
+    pub twisted: [bool; 2],
+}
+
+impl Grid {
+    /// All four twists of a torus.
+    ///
+    /// A grid that has the largest value of the symbol between its points, not on one, sees less of it: so does the
+    /// image, which holds no wave that is as long as the torus.
+    pub fn twists(sides: [usize; 2]) -> [Grid; 4] {
+        [[false, false], [false, true], [true, false], [true, true]].map(|twisted| Grid { sides, twisted })
+    }
+
+    /// The untwisted one.
+    pub fn of(sides: [usize; 2]) -> Self {
+        Grid { sides, twisted: [false, false] }
+    }
+
+    /// Every frequency up to conjugation, and how many it stands for: the weights are real, so `F(-w)` is the conjugate
+    /// of `F(w)` and has the same singular values.
+    pub fn frequencies(&self) -> Vec<(Frequency, usize)> {
+        let numerators = |axis: usize| {
+            let twist = usize::from(self.twisted[axis]);
+            (0..self.sides[axis]).map(move |at| 2 * at + twist)
+        };
+        let [height, width] = self.sides.map(|n| 2 * n);
+        numerators(0)
+            .flat_map(|y| numerators(1).map(move |x| (y, x)))
+            .filter_map(|(y, x)| {
+                let mirror = ((height - y) % height, (width - x) % width);
+                match (y, x).cmp(&mirror) {
+                    std::cmp::Ordering::Less => Some(((y, x), 2)),
+                    std::cmp::Ordering::Equal => Some(((y, x), 1)),
+                    std::cmp::Ordering::Greater => None,
+                }
+            })
+            .collect()
+    }
+}
 
 /// `F(w) F(w)^H` for any `w`.
 pub(super) struct Symbols {
     side: usize,
     /// The `d` that are not the mirror image of another, without 0.
     offsets: Vec<(isize, isize)>,
-    /// Lower triangles by column: `G_0`, then `G_d + G_d^T` and `G_d - G_d^T` for each offset.
+    /// For each entry of the lower triangle, row by row: `G_0`, then `G_d + G_d^T` and `G_d - G_d^T` for each offset.
     parts: Vec<f64>,
     rounding: f64,
 }
@@ -49,147 +96,106 @@ impl Symbols {
             }
             sum
         };
-        let middle = coefficient(0, 0);
-        let coefficients: Vec<Mat<f64>> = offsets.par_iter().map(|&(y, x)| coefficient(y, x)).collect();
+        let all = [&[(0, 0)], offsets.as_slice()].concat();
+        let coefficients: Vec<Mat<f64>> = all.par_iter().map(|&(y, x)| coefficient(y, x)).collect();
         let mut parts = Vec::with_capacity((1 + 2 * offsets.len()) * m * (m + 1) / 2);
-        for c in 0..m {
-            parts.extend((c..m).map(|r| middle[(r, c)]));
-            for g in &coefficients {
-                parts.extend((c..m).map(|r| g[(r, c)] + g[(c, r)]));
-                parts.extend((c..m).map(|r| g[(r, c)] - g[(c, r)]));
+        for r in 0..m {
+            for c in 0..=r {
+                parts.push(coefficients[0][(r, c)]);
+                parts.extend(coefficients[1..].iter().flat_map(|g| [g[(r, c)] + g[(c, r)], g[(r, c)] - g[(c, r)]]));
             }
         }
         Symbols { side: m, offsets, parts, rounding: taps.rounding() }
     }
 
-    /// Lower triangles of `shift I - F(w) F(w)^H` at some frequencies.
-    fn shifted(&self, frequencies: &[Frequency], grid: [usize; 2], shift: f64) -> Vec<Mat<Complex<f64>>> {
-        let m = self.side;
-        let waves: Vec<Vec<(f64, f64)>> = frequencies.iter().map(|f| self.waves(*f, grid)).collect();
-        let mut matrices = vec![Mat::zeros(m, m); frequencies.len()];
-        let (mut real, mut imaginary) = (vec![0.0; m], vec![0.0; m]);
-        let mut rest = self.parts.as_slice();
-        for c in 0..m {
-            let len = m - c;
-            let (column, after) = rest.split_at((1 + 2 * self.offsets.len()) * len);
-            rest = after;
-            let (middle, others) = column.split_at(len);
-            for (matrix, waves) in matrices.iter_mut().zip(&waves) {
-                let (re, im) = (&mut real[..len], &mut imaginary[..len]);
-                re.iter_mut().zip(middle).for_each(|(re, g)| *re = -g);
-                re[0] += shift;
-                im.fill(0.0);
-                for (pair, (cos, sin)) in others.chunks_exact(2 * len).zip(waves) {
-                    let (even, odd) = pair.split_at(len);
-                    re.iter_mut().zip(even).for_each(|(re, g)| *re -= cos * g);
-                    im.iter_mut().zip(odd).for_each(|(im, g)| *im += sin * g);
-                }
-                let to = matrix.col_mut(c).subrows_mut(c, len);
-                to.iter_mut().zip(re.iter().zip(im.iter())).for_each(|(z, (re, im))| *z = Complex::new(*re, *im));
-            }
-        }
-        matrices
+    /// `shift I - F(w) F(w)^H` at up to [`LANES`] frequencies; the last one fills the lanes that are left.
+    fn shifted(&self, batch: &mut Batch, frequencies: &[Frequency], grid: [usize; 2], shift: f64) {
+        let at = |lane: usize| frequencies[lane.min(frequencies.len() - 1)];
+        let waves = |d: &(isize, isize)| {
+            let angle: Lane = std::array::from_fn(|lane| angle(*d, at(lane), grid));
+            (angle.map(f64::cos), angle.map(f64::sin))
+        };
+        let waves: Vec<(Lane, Lane)> = self.offsets.iter().map(waves).collect();
+        batch.combine(&self.parts, &waves, shift);
     }
 
-    /// Cosine and sine of `w . d` for every offset; whole turns are dropped before anything is rounded.
-    fn waves(&self, (y, x): Frequency, [height, width]: [usize; 2]) -> Vec<(f64, f64)> {
-        let turn = |d: isize, at: usize, n: usize| (d * at as isize).rem_euclid(n as isize) as f64 / n as f64;
-        let angle = |&(dy, dx): &(isize, isize)| TAU * (turn(dy, y, height) + turn(dx, x, width));
-        self.offsets.iter().map(|d| (angle(d).cos(), angle(d).sin())).collect()
+    /// Eigenvalues of `F(w) F(w)^H` in falling order at each of some frequencies, `None` where they were not found.
+    pub fn eigenvalues(&self, frequencies: &[Frequency], grid: [usize; 2]) -> Vec<Option<Vec<f64>>> {
+        let chunk = |f: &[Frequency]| {
+            let mut batch = Batch::zeros(self.side);
+            self.shifted(&mut batch, f, grid, 0.0);
+            let values = batch.eigenvalues();
+            // Those of the negative, in rising order.
+            let of = |lane: usize| values.as_ref().map(|v| v[lane].iter().map(|x| -x).collect());
+            (0..f.len()).map(of).collect::<Vec<_>>()
+        };
+        frequencies.par_chunks(LANES).flat_map_iter(chunk).collect()
     }
 
     /// Largest eigenvalues at some frequencies, about: Rayleigh quotients after some powers.
     fn guesses(&self, frequencies: &[Frequency], grid: [usize; 2], powers: usize) -> Vec<f64> {
-        let chunk = |f: &[Frequency]| -> Vec<f64> {
-            self.shifted(f, grid, 0.0).iter().map(|matrix| largest_eigenvalue(matrix, powers)).collect()
+        let chunk = |batch: &mut Batch, f: &[Frequency]| {
+            self.shifted(batch, f, grid, 0.0);
+            batch.powers(powers)[..f.len()].to_vec()
         };
-        frequencies.par_chunks(TOGETHER).flat_map_iter(chunk).collect()
+        frequencies.par_chunks(LANES).map_init(|| Batch::zeros(self.side), chunk).flatten_iter().collect()
     }
 
     /// Those frequencies at which `shift` is not shown to be above all eigenvalues.
     fn undecided(&self, frequencies: &[Frequency], grid: [usize; 2], shift: f64) -> Vec<Frequency> {
-        let chunk = |f: &[Frequency]| -> Vec<Frequency> {
-            let mut matrices = self.shifted(f, grid, shift);
-            let undecided = |(f, m): (&Frequency, &mut Mat<_>)| (!factorises(m.as_mut(), Par::Seq)).then_some(*f);
-            f.iter().zip(&mut matrices).filter_map(undecided).collect()
+        let chunk = |batch: &mut Batch, f: &[Frequency]| -> Vec<Frequency> {
+            self.shifted(batch, f, grid, shift);
+            let positive = match self.side <= SIDE_BY_SIDE {
+                true => batch.factorise(),
+                false => std::array::from_fn(|l| l < f.len() && factorises(self.matrix(batch, l).as_mut(), Par::Seq)),
+            };
+            f.iter().zip(positive).filter_map(|(f, positive)| (!positive).then_some(*f)).collect()
         };
-        frequencies.par_chunks(TOGETHER).flat_map_iter(chunk).collect()
+        frequencies.par_chunks(LANES).map_init(|| Batch::zeros(self.side), chunk).flatten_iter().collect()
     }
 
-    /// Bound of `||F(w)||` over the `grid`, above the largest by about the relative `surplus`.
+    /// The lower triangle of one matrix of a batch.
+    fn matrix(&self, batch: &Batch, lane: usize) -> Mat<Complex<f64>> {
+        let mut matrix = Mat::zeros(self.side, self.side);
+        batch.each_of(lane, |r, c, re, im| matrix[(r, c)] = Complex::new(re, im));
+        matrix
+    }
+
+    /// Bound of `||F(w)||` over that one of `grids` where it is smallest, about, above it by about the relative `surplus`.
     ///
     /// `known` is what the norm is at least, or 0.
-    pub fn bound(&self, grid: [usize; 2], surplus: f64, known: f64) -> f64 {
-        let frequencies: Vec<Frequency> = half_grid(grid).into_iter().map(|(y, x, _)| (y, x)).collect();
-        let coarse: Vec<Frequency> = frequencies.iter().copied().filter(|(y, x)| y % 2 == 0 && x % 2 == 0).collect();
-        let rough = self.guesses(&coarse, grid, GUESS[0]);
-        let mut order: Vec<usize> = (0..coarse.len()).collect();
+    ///
+    /// # Panics
+    /// Without a grid.
+    pub fn bound(&self, grids: &[Grid], surplus: f64, known: f64) -> f64 {
+        let looked_at = grids.iter().map(|grid| {
+            let frequencies: Vec<Frequency> = grid.frequencies().into_iter().map(|(f, _)| f).collect();
+            let rough = self.guesses(&frequencies, grid.sides, GUESS[0]);
+            let largest = rough.iter().copied().fold(0.0, f64::max);
+            (grid, frequencies, rough, largest)
+        });
+        let best = looked_at.min_by(|a, b| a.3.total_cmp(&b.3));
+        let (grid, frequencies, rough, _) = best.expect("at least one grid");
+        let mut order: Vec<usize> = (0..frequencies.len()).collect();
         order.sort_by(|a, b| rough[*b].total_cmp(&rough[*a]));
-        let best: Vec<Frequency> = order.iter().take(TOGETHER).map(|i| coarse[*i]).collect();
+        let best: Vec<Frequency> = order.iter().take(LANES).map(|i| frequencies[*i]).collect();
         let largest = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
         let raised = |eigenvalue: f64, surplus: f64| eigenvalue * (1.0 + surplus) * (1.0 + surplus);
         // Positive, so that raising it ends.
-        let found = largest(self.guesses(&best, grid, GUESS[1])).max(known * known).max(self.rounding);
+        let found = largest(self.guesses(&best, grid.sides, GUESS[1])).max(known * known).max(self.rounding);
         let (mut shift, mut surplus) = (raised(found, surplus), surplus);
-        let mut open = self.undecided(&frequencies, grid, shift);
+        let mut open = self.undecided(&frequencies, grid.sides, shift);
         while !open.is_empty() {
             surplus *= 2.0;
-            shift = raised(largest(self.guesses(&open, grid, GUESS[1])).max(found), surplus).max(shift);
-            open = self.undecided(&open, grid, shift);
+            shift = raised(largest(self.guesses(&open, grid.sides, GUESS[1])).max(found), surplus).max(shift);
+            open = self.undecided(&open, grid.sides, shift);
         }
         norm_bound(shift, self.side, self.rounding)
     }
 }
 
-/// Rayleigh quotient of `-matrix` after some powers; only the lower triangle is read.
-fn largest_eigenvalue(matrix: &Mat<Complex<f64>>, powers: usize) -> f64 {
-    let m = matrix.nrows();
-    let mut x: Vec<Complex<f64>> = (0..m)
-        .map(|i| Complex::new(1.0 + ((i * 7919) % 1009) as f64 / 1009.0, ((i * 104_729) % 997) as f64 / 997.0))
-        .collect();
-    let mut quotient = 0.0;
-    for _ in 0..powers {
-        let size = x.iter().map(|z| z.re * z.re + z.im * z.im).sum::<f64>().sqrt();
-        if size == 0.0 {
-            return 0.0;
-        }
-        x.iter_mut().for_each(|z| *z = Complex::new(z.re / size, z.im / size));
-        let mut image = vec![Complex::new(0.0, 0.0); m];
-        for c in 0..m {
-            let column = matrix.col(c).subrows(c, m - c);
-            let (xc, mut sum) = (x[c], Complex::new(0.0, 0.0));
-            for ((entry, to), from) in column.iter().zip(&mut image[c..]).zip(&x[c..]) {
-                *to = Complex::new(
-                    to.re - (entry.re * xc.re - entry.im * xc.im),
-                    to.im - (entry.re * xc.im + entry.im * xc.re),
-                );
-                sum = Complex::new(
-                    sum.re + entry.re * from.re + entry.im * from.im,
-                    sum.im + entry.re * from.im - entry.im * from.re,
-                );
-            }
-            // The diagonal came twice.
-            let diagonal = matrix[(c, c)].re;
-            image[c] = Complex::new(image[c].re - sum.re + diagonal * xc.re, image[c].im - sum.im + diagonal * xc.im);
-        }
-        quotient = x.iter().zip(&image).map(|(a, b)| a.re * b.re + a.im * b.im).sum();
-        x = image;
-    }
-    quotient
-}
-
-/// Every frequency of a grid up to conjugation, and how many it stands for: the weights are real, so `F(-w)` is the
-/// conjugate of `F(w)` and has the same singular values.
-pub(super) fn half_grid([height, width]: [usize; 2]) -> Vec<(usize, usize, usize)> {
-    (0..height)
-        .flat_map(|y| (0..width).map(move |x| (y, x)))
-        .filter_map(|(y, x)| {
-            let mirror = ((height - y) % height, (width - x) % width);
-            match (y, x).cmp(&mirror) {
-                std::cmp::Ordering::Less => Some((y, x, 2)),
-                std::cmp::Ordering::Equal => Some((y, x, 1)),
-                std::cmp::Ordering::Greater => None,
-            }
-        })
-        .collect()
+/// `w . d`; whole turns are dropped before anything is rounded.
+fn angle((dy, dx): (isize, isize), (y, x): Frequency, [height, width]: [usize; 2]) -> f64 {
+    let turn = |d: isize, at: usize, n: usize| (d * at as isize).rem_euclid(2 * n as isize) as f64 / (2 * n) as f64;
+    TAU * (turn(dy, y, height) + turn(dx, x, width))
 }

@@ -1,0 +1,477 @@
+//! Hermitian matrices four at a time: every number is a vector with one lane a matrix.
+//!
+//! The symbols of a convolution are hundreds of small matrices of one size. Side by side in the lanes of a vector, each
+//! step of a factorisation is the same instruction for all of them, without the short loops and the shuffles that one
+//! small complex matrix costs.
+
+use pulp::{Arch, Simd, WithSimd};
+
+/// Matrices of a batch.
+pub(super) const LANES: usize = 4;
+
+/// A number of every matrix.
+pub(super) type Lane = [f64; LANES];
+
+/// A complex number of every matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Entry {
+    pub re: Lane,
+    pub im: Lane,
+}
+
+const ZERO: Entry = Entry { re: [0.0; LANES], im: [0.0; LANES] };
+
+/// Lower triangles of Hermitian matrices, row by row.
+#[derive(Clone)]
+pub(super) struct Batch {
+    side: usize,
+    entries: Vec<Entry>,
+}
+
+/// Where row `r` of a lower triangle begins.
+fn row(r: usize) -> usize {
+    r * (r + 1) / 2
+}
+
+/// `a b + c`, in one instruction where there is one.
+#[inline(always)]
+fn fma<const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+#[inline(always)]
+fn each(mut lane: impl FnMut(usize) -> f64) -> Lane {
+    std::array::from_fn(&mut lane)
+}
+
+/// Operations that are compiled once for each set of vector instructions, and once for machines that do not multiply and
+/// add at once. (A closure would not be: it is compiled apart from the function that has the instructions.)
+macro_rules! vectorised {
+    ($name:ident { $($field:ident: $type:ty),* } => $output:ty, $batch:ident.$method:ident($($argument:ident),*)) => {
+        struct $name<'a> { $($field: $type),* }
+
+        impl WithSimd for $name<'_> {
+            type Output = $output;
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _: S) -> $output {
+                match fused() {
+                    true => self.$batch.$method::<true>($(self.$argument),*),
+                    false => self.$batch.$method::<false>($(self.$argument),*),
+                }
+            }
+        }
+    };
+}
+
+vectorised!(Combine { batch: &'a mut Batch, parts: &'a [f64], waves: &'a [(Lane, Lane)], shift: f64 } => (),
+    batch.combine_by(parts, waves, shift));
+vectorised!(Factorise { batch: &'a mut Batch } => [bool; LANES], batch.factorise_by());
+vectorised!(Powers { batch: &'a Batch, powers: usize } => Lane, batch.powers_by(powers));
+vectorised!(Tridiagonalise { batch: &'a mut Batch } => (Vec<Lane>, Vec<Lane>), batch.tridiagonalise_by());
+
+impl Entry {
+    /// `self + a b`
+    #[inline(always)]
+    fn add<const FUSED: bool>(self, a: Entry, b: Entry) -> Entry {
+        Entry {
+            re: each(|l| fma::<FUSED>(-a.im[l], b.im[l], fma::<FUSED>(a.re[l], b.re[l], self.re[l]))),
+            im: each(|l| fma::<FUSED>(a.im[l], b.re[l], fma::<FUSED>(a.re[l], b.im[l], self.im[l]))),
+        }
+    }
+
+    /// `self - a conj(b)`
+    #[inline(always)]
+    fn subtract_conjugate<const FUSED: bool>(self, a: Entry, b: Entry) -> Entry {
+        Entry {
+            re: each(|l| fma::<FUSED>(-a.im[l], b.im[l], fma::<FUSED>(-a.re[l], b.re[l], self.re[l]))),
+            im: each(|l| fma::<FUSED>(-a.im[l], b.re[l], fma::<FUSED>(a.re[l], b.im[l], self.im[l]))),
+        }
+    }
+
+    #[inline(always)]
+    fn conjugate(self) -> Entry {
+        Entry { re: self.re, im: self.im.map(|x| -x) }
+    }
+
+    #[inline(always)]
+    fn times(self, factor: Lane) -> Entry {
+        Entry { re: each(|l| self.re[l] * factor[l]), im: each(|l| self.im[l] * factor[l]) }
+    }
+
+    /// `|z|^2`
+    #[inline(always)]
+    fn square(self) -> Lane {
+        each(|l| self.re[l] * self.re[l] + self.im[l] * self.im[l])
+    }
+}
+
+#[inline(always)]
+fn plus(a: Lane, b: Lane) -> Lane {
+    each(|l| a[l] + b[l])
+}
+
+/// Whether this machine multiplies and adds in one instruction; elsewhere it would be a slow function.
+fn fused() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
+impl Batch {
+    /// Matrices of the given side.
+    pub fn zeros(side: usize) -> Self {
+        Batch { side, entries: vec![ZERO; row(side)] }
+    }
+
+    /// Sets the lower triangles: `shift I - P_0 - sum_d (cos_d P_d - i sin_d Q_d)`.
+    ///
+    /// `parts` holds, entry after entry of the lower triangle row by row, `P_0` and then `P_d, Q_d` for every `d`;
+    /// `waves` the cosines and sines of every `d`.
+    pub fn combine(&mut self, parts: &[f64], waves: &[(Lane, Lane)], shift: f64) {
+        Arch::new().dispatch(Combine { batch: self, parts, waves, shift });
+    }
+
+    #[inline(always)]
+    fn combine_by<const FUSED: bool>(&mut self, parts: &[f64], waves: &[(Lane, Lane)], shift: f64) {
+        for (entry, parts) in self.entries.iter_mut().zip(parts.chunks_exact(1 + 2 * waves.len())) {
+            let mut sum = Entry { re: [-parts[0]; LANES], im: [0.0; LANES] };
+            for ((cos, sin), pair) in waves.iter().zip(parts[1..].as_chunks::<2>().0) {
+                sum.re = each(|l| fma::<FUSED>(-cos[l], pair[0], sum.re[l]));
+                sum.im = each(|l| fma::<FUSED>(sin[l], pair[1], sum.im[l]));
+            }
+            *entry = sum;
+        }
+        for r in 0..self.side {
+            let diagonal = &mut self.entries[row(r) + r];
+            *diagonal = Entry { re: diagonal.re.map(|x| x + shift), im: [0.0; LANES] };
+        }
+    }
+
+    /// Row, column, real and imaginary part of every entry of one matrix's lower triangle.
+    pub fn each_of(&self, lane: usize, mut visit: impl FnMut(usize, usize, f64, f64)) {
+        for (r, c) in (0..self.side).flat_map(|r| (0..=r).map(move |c| (r, c))) {
+            let entry = self.entries[row(r) + c];
+            visit(r, c, entry.re[lane], entry.im[lane]);
+        }
+    }
+
+    /// Which matrices the Cholesky factorisation shows to be positive; it is left in their place.
+    ///
+    /// Row by row, two rows and two columns at a time: sums of products in order, then a difference, a quotient or a
+    /// root, as Higham's bound on its rounding wants them ([`super::positive`]).
+    pub fn factorise(&mut self) -> [bool; LANES] {
+        Arch::new().dispatch(Factorise { batch: self })
+    }
+
+    #[inline(always)]
+    fn factorise_by<const FUSED: bool>(&mut self) -> [bool; LANES] {
+        let mut positive = [true; LANES];
+        // Reciprocals of the diagonal of the factor.
+        let mut inverse = vec![[0.0; LANES]; self.side];
+        let mut first = 0;
+        while first + 1 < self.side {
+            let (above, here) = self.entries.split_at_mut(row(first));
+            let (upper, rest) = here.split_at_mut(first + 1);
+            let lower = &mut rest[..first + 2];
+            for j in (0..first).step_by(2) {
+                let columns = [&above[row(j)..][..j + 1], &above[row(j + 1)..][..j + 2]];
+                let mut sums = [[upper[j], upper[j + 1]], [lower[j], lower[j + 1]]];
+                for k in 0..j {
+                    let (left, right) = ([upper[k], lower[k]], [columns[0][k], columns[1][k]]);
+                    for r in 0..2 {
+                        for c in 0..2 {
+                            sums[r][c] = sums[r][c].subtract_conjugate::<FUSED>(left[r], right[c]);
+                        }
+                    }
+                }
+                for [one, two] in &mut sums {
+                    *one = one.times(inverse[j]);
+                    *two = two.subtract_conjugate::<FUSED>(*one, columns[1][j]).times(inverse[j + 1]);
+                }
+                [upper[j], upper[j + 1]] = sums[0];
+                [lower[j], lower[j + 1]] = sums[1];
+            }
+            // The corner: two diagonal entries and one below them.
+            let [mut a, mut b, mut c] = [upper[first], lower[first], lower[first + 1]];
+            for k in 0..first {
+                a = a.subtract_conjugate::<FUSED>(upper[k], upper[k]);
+                b = b.subtract_conjugate::<FUSED>(lower[k], upper[k]);
+                c = c.subtract_conjugate::<FUSED>(lower[k], lower[k]);
+            }
+            inverse[first] = pivot(a.re, &mut positive);
+            b = b.times(inverse[first]);
+            c = c.subtract_conjugate::<FUSED>(b, b);
+            inverse[first + 1] = pivot(c.re, &mut positive);
+            lower[first] = b;
+            if positive == [false; LANES] {
+                return positive;
+            }
+            first += 2;
+        }
+        if first < self.side {
+            let (above, here) = self.entries.split_at_mut(row(first));
+            for j in 0..first {
+                let column = &above[row(j)..];
+                let sum = (0..j).fold(here[j], |sum, k| sum.subtract_conjugate::<FUSED>(here[k], column[k]));
+                here[j] = sum.times(inverse[j]);
+            }
+            let sum = (0..first).fold(here[first], |sum, k| sum.subtract_conjugate::<FUSED>(here[k], here[k]));
+            pivot(sum.re, &mut positive);
+        }
+        positive
+    }
+
+    /// Rayleigh quotients of minus the matrices after some powers.
+    pub fn powers(&self, powers: usize) -> Lane {
+        Arch::new().dispatch(Powers { batch: self, powers })
+    }
+
+    #[inline(always)]
+    fn powers_by<const FUSED: bool>(&self, powers: usize) -> Lane {
+        let start = |i: usize| Entry {
+            re: [1.0 + ((i * 7919) % 1009) as f64 / 1009.0; LANES],
+            im: [((i * 104_729) % 997) as f64 / 997.0; LANES],
+        };
+        let mut x: Vec<Entry> = (0..self.side).map(start).collect();
+        let mut image = vec![ZERO; self.side];
+        let mut quotient = [0.0; LANES];
+        for _ in 0..powers {
+            let size = x.iter().fold([0.0; LANES], |sum, z| plus(sum, z.square()));
+            let factor = size.map(|s| if s > 0.0 { 1.0 / s.sqrt() } else { 0.0 });
+            x.iter_mut().for_each(|z| *z = z.times(factor));
+            self.multiply::<FUSED>(self.side, &x, &mut image);
+            quotient = [0.0; LANES];
+            for (a, b) in x.iter().zip(&image) {
+                quotient = each(|l| quotient[l] - (a.re[l] * b.re[l] + a.im[l] * b.im[l]));
+            }
+            std::mem::swap(&mut x, &mut image);
+        }
+        quotient
+    }
+
+    /// `image = A x` for the leading `side` rows and columns.
+    #[inline(always)]
+    fn multiply<const FUSED: bool>(&self, side: usize, x: &[Entry], image: &mut [Entry]) {
+        for r in 0..side {
+            let entries = &self.entries[row(r)..][..r + 1];
+            let (xr, mut sum) = (x[r], ZERO);
+            for ((a, from), to) in entries[..r].iter().zip(x).zip(image.iter_mut()) {
+                sum = sum.add::<FUSED>(*a, *from);
+                *to = to.add::<FUSED>(a.conjugate(), xr);
+            }
+            image[r] = sum.add::<FUSED>(entries[r], xr);
+        }
+    }
+
+    /// All eigenvalues of every matrix in rising order: Householder's reduction to tridiagonal form, which is left in
+    /// place of the matrices, then implicit QR. `None` if that did not converge.
+    pub fn eigenvalues(mut self) -> Option<[Vec<f64>; LANES]> {
+        let (diagonal, side) = Arch::new().dispatch(Tridiagonalise { batch: &mut self });
+        let mut all = [const { Vec::new() }; LANES];
+        for (lane, values) in all.iter_mut().enumerate() {
+            let pick = |from: &[Lane]| -> Vec<f64> { from.iter().map(|x| x[lane]).collect() };
+            *values = tridiagonal_eigenvalues(&pick(&diagonal), &pick(&side))?;
+        }
+        Some(all)
+    }
+
+    /// Diagonal and moduli beside it of similar tridiagonal matrices.
+    ///
+    /// From the last row up: a reflection of the leading rows and columns turns all of a row but its last entry beside
+    /// the diagonal to zero; the rest of the work concerns a smaller leading matrix, which is a prefix of the storage.
+    #[inline(always)]
+    fn tridiagonalise_by<const FUSED: bool>(&mut self) -> (Vec<Lane>, Vec<Lane>) {
+        let m = self.side;
+        let mut beside = vec![[0.0; LANES]; m.saturating_sub(1)];
+        let (mut v, mut p) = (vec![ZERO; m], vec![ZERO; m]);
+        for n in (1..m).rev() {
+            // The column above the diagonal, conjugate of the row.
+            for (v, a) in v.iter_mut().zip(&self.entries[row(n)..][..n]) {
+                *v = a.conjugate();
+            }
+            let v = &mut v[..n];
+            let square = v.iter().fold([0.0; LANES], |sum, z| plus(sum, z.square()));
+            let length = square.map(f64::sqrt);
+            beside[n - 1] = length;
+            // v = u + phase |u| e with the phase of u's last entry; H = I - v v^H / (|u|^2 + |u_last| |u|).
+            let last = v[n - 1];
+            let size = last.square().map(f64::sqrt);
+            let stretch = each(|l| if size[l] > 0.0 { 1.0 + length[l] / size[l] } else { 0.0 });
+            v[n - 1] = Entry {
+                re: each(|l| if size[l] > 0.0 { last.re[l] * stretch[l] } else { length[l] }),
+                im: each(|l| last.im[l] * stretch[l]),
+            };
+            let tau = each(|l| {
+                let norm = square[l] + size[l] * length[l];
+                if norm > 0.0 { 1.0 / norm } else { 0.0 }
+            });
+            let p = &mut p[..n];
+            p.fill(ZERO);
+            self.multiply::<FUSED>(n, v, p);
+            let mut along = [0.0; LANES];
+            for (p, v) in p.iter_mut().zip(v.iter()) {
+                *p = p.times(tau);
+                along = each(|l| along[l] + (p.re[l] * v.re[l] + p.im[l] * v.im[l]));
+            }
+            let half = each(|l| -0.5 * tau[l] * along[l]);
+            for (p, v) in p.iter_mut().zip(v.iter()) {
+                *p = Entry {
+                    re: each(|l| fma::<FUSED>(half[l], v.re[l], p.re[l])),
+                    im: each(|l| fma::<FUSED>(half[l], v.im[l], p.im[l])),
+                };
+            }
+            for r in 0..n {
+                let (vr, pr) = (v[r], p[r]);
+                let entries = &mut self.entries[row(r)..][..r + 1];
+                for ((a, v), p) in entries.iter_mut().zip(v.iter()).zip(p.iter()) {
+                    *a = a.subtract_conjugate::<FUSED>(vr, *p).subtract_conjugate::<FUSED>(pr, *v);
+                }
+            }
+        }
+        ((0..m).map(|r| self.entries[row(r) + r].re).collect(), beside)
+    }
+}
+
+/// `1 / sqrt(pivot)`; a lane whose pivot is not positive is no longer positive.
+#[inline(always)]
+fn pivot(pivot: Lane, positive: &mut [bool; LANES]) -> Lane {
+    std::array::from_fn(|l| {
+        positive[l] &= pivot[l] > 0.0;
+        if positive[l] { 1.0 / pivot[l].sqrt() } else { 0.0 }
+    })
+}
+
+/// Eigenvalues of a symmetric tridiagonal matrix in rising order, to within a few eps of the largest; `beside` is what
+/// stands next to the diagonal. `None` if the iteration did not converge.
+///
+/// Implicit QL without roots, Pal, Walker and Kahan's variant (Parlett, "The Symmetric Eigenvalue Problem", 8.15; LAPACK's
+/// `dsterf`).
+fn tridiagonal_eigenvalues(diagonal: &[f64], beside: &[f64]) -> Option<Vec<f64>> {
+    let n = diagonal.len();
+    let mut d = diagonal.to_vec();
+    let norm = d.iter().chain(beside).fold(0.0, |top: f64, x| top.max(x.abs()));
+    if norm == 0.0 {
+        return Some(d);
+    }
+    // Scaled, so that squares neither overflow nor vanish.
+    d.iter_mut().for_each(|x| *x /= norm);
+    let mut e: Vec<f64> = beside.iter().map(|x| (x / norm) * (x / norm)).collect();
+    let negligible = f64::EPSILON * f64::EPSILON;
+    let mut left = 50 * n;
+    for first in 0..n {
+        loop {
+            let last = (first..n - 1).find(|i| e[*i] <= negligible).unwrap_or(n - 1);
+            if last == first {
+                break;
+            }
+            left = left.checked_sub(1)?;
+            let root = e[first].sqrt();
+            let slope = (d[first + 1] - d[first]) / (2.0 * root);
+            let sigma = d[first] - root / (slope + slope.hypot(1.0).copysign(slope));
+            let (mut c, mut s) = (1.0, 0.0);
+            let mut gamma = d[last] - sigma;
+            let mut p = gamma * gamma;
+            for i in (first..last).rev() {
+                let square = e[i];
+                let r = p + square;
+                if i + 1 < last {
+                    e[i + 1] = s * r;
+                }
+                let (old_c, old_gamma, alpha) = (c, gamma, d[i]);
+                (c, s) = (p / r, square / r);
+                gamma = c * (alpha - sigma) - s * old_gamma;
+                d[i + 1] = old_gamma + (alpha - gamma);
+                p = if c != 0.0 { gamma * gamma / c } else { old_c * square };
+            }
+            e[first] = s * p;
+            d[first] = sigma + gamma;
+        }
+    }
+    d.iter_mut().for_each(|x| *x *= norm);
+    d.sort_by(f64::total_cmp);
+    Some(d)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faer::complex::Complex;
+    use faer::{Mat, Side};
+
+    /// Four Hermitian matrices, with and without structure.
+    fn batch(side: usize) -> Batch {
+        let mut batch = Batch::zeros(side);
+        for r in 0..side {
+            for c in 0..=r {
+                let value = |l: usize, s: usize| {
+                    (((r * 31 + c * 17 + l * 7 + s * 3) * 2_654_435_761) % 1009) as f64 / 504.5 - 1.0
+                };
+                let im = if r == c { [0.0; LANES] } else { [value(0, 1), 0.0, value(2, 1), 0.0] };
+                batch.entries[row(r) + c] =
+                    Entry { re: [value(0, 0), value(1, 0), 0.0, f64::from(u8::from(r == c))], im };
+            }
+        }
+        batch
+    }
+
+    fn dense(batch: &Batch, lane: usize) -> Mat<Complex<f64>> {
+        let lower = |r: usize, c: usize| {
+            let z = batch.entries[row(r) + c];
+            Complex::new(z.re[lane], z.im[lane])
+        };
+        Mat::from_fn(batch.side, batch.side, |r, c| if r >= c { lower(r, c) } else { lower(c, r).conj() })
+    }
+
+    #[test]
+    fn eigenvalues_are_those_of_each_matrix() {
+        for side in [1, 2, 3, 4, 7, 16, 33] {
+            let batch = batch(side);
+            let values = batch.clone().eigenvalues().unwrap();
+            for (lane, values) in values.iter().enumerate() {
+                let expected = dense(&batch, lane).self_adjoint_eigenvalues(Side::Lower).unwrap();
+                for (a, b) in values.iter().zip(&expected) {
+                    // A modest multiple of eps times the norm, which is at most the side.
+                    assert!((a - b).abs() < 1e-14 * side as f64, "{side} {lane}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn factorisation_decides_each_matrix() {
+        for side in [1, 2, 3, 4, 7, 16, 33] {
+            let lowest: Vec<f64> = (0..LANES)
+                .map(|lane| dense(&batch(side), lane).self_adjoint_eigenvalues(Side::Lower).unwrap()[0])
+                .collect();
+            for (shifted, above) in [(0usize, 1e-9), (1, 1e-9), (2, 1e-9), (0, -1e-9), (1, -1e-9), (2, -1e-9)] {
+                let mut batch = batch(side);
+                let shift = above - lowest[shifted];
+                for r in 0..side {
+                    let diagonal = &mut batch.entries[row(r) + r];
+                    diagonal.re = diagonal.re.map(|x| x + shift);
+                }
+                let positive = batch.factorise();
+                for lane in 0..LANES {
+                    // Eigenvalues within 1e-10 of zero could be decided either way.
+                    if (lowest[lane] + shift).abs() > 1e-10 {
+                        assert_eq!(positive[lane], lowest[lane] + shift > 0.0, "{side} {lane} {shift}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn powers_find_the_largest_eigenvalue_of_minus_the_matrix() {
+        let batch = batch(16);
+        let found = batch.powers(2000);
+        for lane in [0, 1] {
+            let values = dense(&batch, lane).self_adjoint_eigenvalues(Side::Lower).unwrap();
+            // Powers find the eigenvalue of the largest modulus.
+            let extreme = if -values[0] > values[15] { -values[0] } else { -values[15] };
+            assert!((found[lane] - extreme).abs() < 1e-6 * extreme.abs(), "{lane}: {} {extreme}", found[lane]);
+        }
+    }
+}
