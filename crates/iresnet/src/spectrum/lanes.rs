@@ -4,6 +4,7 @@
 //! step of a factorisation is the same instruction for all of them, without the short loops and the shuffles that one
 //! small complex matrix costs.
 
+use super::tridiagonal::eigenvalues;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Matrices of a batch.
@@ -272,7 +273,7 @@ impl Batch {
         let mut all = [const { Vec::new() }; LANES];
         for (lane, values) in all.iter_mut().enumerate() {
             let pick = |from: &[Lane]| -> Vec<f64> { from.iter().map(|x| x[lane]).collect() };
-            *values = tridiagonal_eigenvalues(&pick(&diagonal), &pick(&side))?;
+            *values = eigenvalues(&pick(&diagonal), &pick(&side))?;
         }
         Some(all)
     }
@@ -341,57 +342,6 @@ fn pivot(pivot: Lane, positive: &mut [bool; LANES]) -> Lane {
         positive[l] &= pivot[l] > 0.0;
         if positive[l] { 1.0 / pivot[l].sqrt() } else { 0.0 }
     })
-}
-
-/// Eigenvalues of a symmetric tridiagonal matrix in rising order, to within a few eps of the largest; `beside` is what
-/// stands next to the diagonal. `None` if the iteration did not converge.
-///
-/// Implicit QL without roots, Pal, Walker and Kahan's variant (Parlett, "The Symmetric Eigenvalue Problem", 8.15; LAPACK's
-/// `dsterf`).
-fn tridiagonal_eigenvalues(diagonal: &[f64], beside: &[f64]) -> Option<Vec<f64>> {
-    let n = diagonal.len();
-    let mut d = diagonal.to_vec();
-    let norm = d.iter().chain(beside).fold(0.0, |top: f64, x| top.max(x.abs()));
-    if norm == 0.0 {
-        return Some(d);
-    }
-    // Scaled, so that squares neither overflow nor vanish.
-    d.iter_mut().for_each(|x| *x /= norm);
-    let mut e: Vec<f64> = beside.iter().map(|x| (x / norm) * (x / norm)).collect();
-    let negligible = f64::EPSILON * f64::EPSILON;
-    let mut left = 50 * n;
-    for first in 0..n {
-        loop {
-            let last = (first..n - 1).find(|i| e[*i] <= negligible).unwrap_or(n - 1);
-            if last == first {
-                break;
-            }
-            left = left.checked_sub(1)?;
-            let root = e[first].sqrt();
-            let slope = (d[first + 1] - d[first]) / (2.0 * root);
-            let sigma = d[first] - root / (slope + slope.hypot(1.0).copysign(slope));
-            let (mut c, mut s) = (1.0, 0.0);
-            let mut gamma = d[last] - sigma;
-            let mut p = gamma * gamma;
-            for i in (first..last).rev() {
-                let square = e[i];
-                let r = p + square;
-                if i + 1 < last {
-                    e[i + 1] = s * r;
-                }
-                let (old_c, old_gamma, alpha) = (c, gamma, d[i]);
-                (c, s) = (p / r, square / r);
-                gamma = c * (alpha - sigma) - s * old_gamma;
-                d[i + 1] = old_gamma + (alpha - gamma);
-                p = if c != 0.0 { gamma * gamma / c } else { old_c * square };
-            }
-            e[first] = s * p;
-            d[first] = sigma + gamma;
-        }
-    }
-    d.iter_mut().for_each(|x| *x *= norm);
-    d.sort_by(f64::total_cmp);
-    Some(d)
 }
 
 #[cfg(test)]

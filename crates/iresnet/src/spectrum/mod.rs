@@ -14,6 +14,7 @@ mod padded;
 mod positive;
 mod taps;
 mod torus;
+mod tridiagonal;
 
 use std::f64::consts::TAU;
 

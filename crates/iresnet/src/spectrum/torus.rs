@@ -18,6 +18,9 @@ use super::taps::Taps;
 /// Powers of the matrix that a starting guess and a better one take.
 const GUESS: [usize; 2] = [5, 40];
 
+/// Highest values of the symbol on one grid that other grids are looked at around.
+const PEAKS: usize = 8;
+
 /// Largest matrices that are factorised side by side: four of them just fit a core's own cache. Larger ones take faer's
 /// blocked algorithm, one by one.
 pub(super) const SIDE_BY_SIDE: usize = 160;
@@ -46,6 +49,17 @@ impl Grid {
     /// The untwisted one.
     pub fn of(sides: [usize; 2]) -> Self {
         Grid { sides, twisted: [false, false] }
+    }
+
+    /// The frequencies of this twist of a torus that are next to some of another twist of it.
+    fn near(&self, frequencies: &[Frequency], other: &Grid) -> Vec<Frequency> {
+        let next = |at: usize, axis: usize| match (self.twisted[axis] == other.twisted[axis], 2 * self.sides[axis]) {
+            (true, _) => vec![at],
+            (false, turn) => vec![(at + 1) % turn, (at + turn - 1) % turn],
+        };
+        let around =
+            |&(y, x): &Frequency| next(y, 0).into_iter().flat_map(move |y| next(x, 1).into_iter().map(move |x| (y, x)));
+        frequencies.iter().flat_map(around).collect()
     }
 
     /// Every frequency up to conjugation, and how many it stands for: the weights are real, so `F(-w)` is the conjugate
@@ -161,37 +175,46 @@ impl Symbols {
         matrix
     }
 
-    /// Bound of `||F(w)||` over that one of `grids` where it is smallest, about, above it by about the relative `surplus`.
+    /// Bound of `||F(w)||` over that one of `grids`, twists of one torus, where it is smallest, about; above it by about
+    /// the relative `surplus`.
     ///
     /// `known` is what the norm is at least, or 0.
     ///
     /// # Panics
     /// Without a grid.
     pub fn bound(&self, grids: &[Grid], surplus: f64, known: f64) -> f64 {
-        let looked_at = grids.iter().map(|grid| {
-            let frequencies: Vec<Frequency> = grid.frequencies().into_iter().map(|(f, _)| f).collect();
-            let rough = self.guesses(&frequencies, grid.sides, GUESS[0]);
-            let largest = rough.iter().copied().fold(0.0, f64::max);
-            (grid, frequencies, rough, largest)
-        });
-        let best = looked_at.min_by(|a, b| a.3.total_cmp(&b.3));
-        let (grid, frequencies, rough, _) = best.expect("at least one grid");
-        let mut order: Vec<usize> = (0..frequencies.len()).collect();
-        order.sort_by(|a, b| rough[*b].total_cmp(&rough[*a]));
-        let best: Vec<Frequency> = order.iter().take(LANES).map(|i| frequencies[*i]).collect();
+        let sides = grids[0].sides;
+        let all = grids[0].frequencies();
+        let first: Vec<Frequency> = all.into_iter().map(|(f, _)| f).collect();
+        let peaks = highest(&first, &self.guesses(&first, sides, GUESS[0]), PEAKS);
         let largest = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
         let raised = |eigenvalue: f64, surplus: f64| eigenvalue * (1.0 + surplus) * (1.0 + surplus);
+        // What a grid sees of the peaks of the first one: its frequencies next to them.
+        let seen = grids.iter().map(|grid| {
+            let near = grid.near(&peaks, &grids[0]);
+            let rough = self.guesses(&near, sides, GUESS[0]);
+            (grid, highest(&near, &rough, LANES), largest(rough))
+        });
+        let (grid, best, _) = seen.min_by(|a, b| a.2.total_cmp(&b.2)).expect("at least one grid");
+        let frequencies: Vec<Frequency> = grid.frequencies().into_iter().map(|(f, _)| f).collect();
         // Positive, so that raising it ends.
-        let found = largest(self.guesses(&best, grid.sides, GUESS[1])).max(known * known).max(self.rounding);
+        let found = largest(self.guesses(&best, sides, GUESS[1])).max(known * known).max(self.rounding);
         let (mut shift, mut surplus) = (raised(found, surplus), surplus);
-        let mut open = self.undecided(&frequencies, grid.sides, shift);
+        let mut open = self.undecided(&frequencies, sides, shift);
         while !open.is_empty() {
             surplus *= 2.0;
-            shift = raised(largest(self.guesses(&open, grid.sides, GUESS[1])).max(found), surplus).max(shift);
-            open = self.undecided(&open, grid.sides, shift);
+            shift = raised(largest(self.guesses(&open, sides, GUESS[1])).max(found), surplus).max(shift);
+            open = self.undecided(&open, sides, shift);
         }
         norm_bound(shift, self.side, self.rounding)
     }
+}
+
+/// The `count` frequencies with the largest values.
+fn highest(frequencies: &[Frequency], values: &[f64], count: usize) -> Vec<Frequency> {
+    let mut order: Vec<usize> = (0..frequencies.len()).collect();
+    order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+    order.into_iter().take(count).map(|i| frequencies[i]).collect()
 }
 
 /// `w . d`; whole turns are dropped before anything is rounded.
