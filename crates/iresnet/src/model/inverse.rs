@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use iresnet_kernels::{BlockPlan, ImageShape, Workspace};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::IResNet;
@@ -189,30 +190,66 @@ impl FixedTrunk {
         lipschitz: Option<&[f64]>,
     ) -> Result<(Vec<f32>, InversionReport), Contradiction> {
         let layout = &self.layout;
-        let mut shape = layout.latent;
-        let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
-        iresnet_kernels::pack(latent, shape, &mut packs);
         let constants: Option<Vec<f64>> = lipschitz.map(|l| l.iter().rev().copied().collect());
         // A negative tolerance makes every iteration and has no share.
         let shares = constants
             .as_ref()
             .filter(|_| stop.tolerance >= 0.0)
             .and_then(|constants| share_tolerance(stop.tolerance, constants));
-        let mut by_block: Vec<Vec<SampleReport>> = Vec::new();
-        let mut blocks = Vec::new();
+        let len = layout.latent.len();
+        let chunks: Result<Vec<_>, Contradiction> = latent
+            .par_chunks(SAMPLES_TOGETHER * len)
+            .enumerate()
+            .map(|(i, latent)| {
+                let chunk = self.invert_chunk(latent, solver, stop, lipschitz, shares.as_deref());
+                chunk.map_err(|found| Contradiction { sample: found.sample + i * SAMPLES_TOGETHER, ..found })
+            })
+            .collect();
+        let chunks = chunks?;
+        let blocks = layout.blocks().collect::<Vec<_>>().into_iter().rev().enumerate().map(|(at, block)| {
+            let reports: Vec<&SampleReport> = chunks.iter().flat_map(|chunk| &chunk.by_block[at]).collect();
+            summarize(&block.name, &reports, constants.as_ref().map(|c| c[at]))
+        });
+        let blocks = blocks.collect();
+        let (mut images, mut reports) = (Vec::new(), Vec::with_capacity(samples));
+        for chunk in &chunks {
+            let (kept, padding) = unpad(&chunk.wide, layout.input.channels, layout.padded);
+            images.extend(kept);
+            let image = |(n, padding): (usize, &f64)| image_report(n, &chunk.by_block, constants.as_deref(), *padding);
+            reports.extend(padding.iter().enumerate().map(image));
+        }
+        let contractive = lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
+        let tolerance_on = if contractive { "error" } else { "residual" };
+        Ok((images, InversionReport { images: reports, blocks, tolerance_on }))
+    }
+
+    /// Takes some latents through all blocks, so that they stay in the cache of one core.
+    fn invert_chunk<S: Solver<f32>>(
+        &self,
+        latent: &[f32],
+        solver: &S,
+        stop: Stop,
+        lipschitz: Option<&[f64]>,
+        shares: Option<&[f64]>,
+    ) -> Result<Chunk, Contradiction> {
+        let layout = &self.layout;
+        let mut shape = layout.latent;
+        let samples = latent.len() / shape.len();
+        let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
+        iresnet_kernels::pack(latent, shape, &mut packs);
+        let mut by_block: Vec<Vec<SampleReport>> = Vec::with_capacity(self.plans.len());
         let mut index = self.plans.len();
         for (s, stage) in layout.stages.iter().enumerate().rev() {
-            for block in stage.blocks.iter().rev() {
+            for _ in &stage.blocks {
                 index -= 1;
                 let branch = ConvBranch {
                     plan: &self.plans[index],
                     lipschitz: lipschitz.map(|l| l[index]),
                     offset_scale: self.offset_scales[index],
                 };
-                let tolerance = shares.as_ref().map_or(stop.tolerance, |shares| shares[by_block.len()]);
+                let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
                 let solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
                 packs = solved.x;
-                blocks.push(summarize(&block.name, &solved.reports, branch.lipschitz));
                 by_block.push(solved.reports);
             }
             if s > 0 {
@@ -221,16 +258,20 @@ impl FixedTrunk {
                 shape = before;
             }
         }
-        let (images, padding) = unpad(&leave(&packs, shape, samples), layout.input.channels, shape);
-        let image = |n: usize| image_report(n, &by_block, constants.as_deref(), padding[n]);
-        let images_reports = (0..samples).map(image).collect();
-        let contractive = lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
-        let tolerance_on = if contractive { "error" } else { "residual" };
-        Ok((images, InversionReport { images: images_reports, blocks, tolerance_on }))
+        Ok(Chunk { wide: leave(&packs, shape, samples), by_block })
     }
 }
 
-fn summarize(name: &str, reports: &[SampleReport], lipschitz: Option<f64>) -> BlockReport {
+/// Latents that go through all blocks together: enough for finished samples to be replaced by waiting ones.
+const SAMPLES_TOGETHER: usize = 4 * LANES;
+
+/// Inverted latents, padding channels included, and reports of each block in the order of the inverse.
+struct Chunk {
+    wide: Vec<f32>,
+    by_block: Vec<Vec<SampleReport>>,
+}
+
+fn summarize(name: &str, reports: &[&SampleReport], lipschitz: Option<f64>) -> BlockReport {
     BlockReport {
         name: name.into(),
         outcomes: count(reports.iter().map(|r| r.outcome)),

@@ -231,6 +231,59 @@ struct Lane {
     contraction: Option<f64>,
 }
 
+impl Lane {
+    fn new(sample: usize, size: f64) -> Self {
+        let nan = f64::NAN;
+        Lane { sample, iterations: 0, size, travelled: 0.0, previous: nan, first: nan, growing: 0, contraction: None }
+    }
+}
+
+/// Whether these are all the samples of one pack, each in its own lane.
+fn whole_pack(moves: &[(usize, usize)]) -> bool {
+    moves.len() == LANES && moves.iter().enumerate().all(|(i, &(l, sample))| l == i && sample == moves[0].1 + i)
+        && moves[0].1.is_multiple_of(LANES)
+}
+
+/// Copies samples of the packs `from` into lanes of `y` and of `x`, and returns their lengths.
+fn load<T: Scalar>(from: &[T], len: usize, moves: &[(usize, usize)], y: &mut [T], x: &mut [T]) -> [f64; LANES] {
+    let mut squares = [0.0; LANES];
+    if moves.is_empty() {
+        return squares;
+    }
+    if whole_pack(moves) {
+        y.copy_from_slice(&from[moves[0].1 * len..][..len * LANES]);
+    } else {
+        // All lanes in one pass, so that every line of the pack is touched once.
+        for (i, to) in y.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            for &(l, sample) in moves {
+                to[l] = from[(sample / LANES * len + i) * LANES + sample % LANES];
+            }
+        }
+    }
+    for (to, from) in x.as_chunks_mut::<LANES>().0.iter_mut().zip(y.as_chunks::<LANES>().0) {
+        for l in 0..LANES {
+            squares[l] += from[l].to_f64() * from[l].to_f64();
+        }
+        for &(l, _) in moves {
+            to[l] = from[l];
+        }
+    }
+    squares.map(f64::sqrt)
+}
+
+/// Copies lanes of `x` to their samples' places in the packs `to`.
+fn unload<T: Scalar>(x: &[T], len: usize, moves: &[(usize, usize)], to: &mut [T]) {
+    if whole_pack(moves) {
+        to[moves[0].1 * len..][..len * LANES].copy_from_slice(x);
+    } else if !moves.is_empty() {
+        for (i, from) in x.as_chunks::<LANES>().0.iter().enumerate() {
+            for &(l, sample) in moves {
+                to[(sample / LANES * len + i) * LANES + sample % LANES] = from[l];
+            }
+        }
+    }
+}
+
 struct Task<'a, T, B, S> {
     branch: &'a B,
     solver: &'a S,
@@ -257,50 +310,30 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
         let mut reports: Vec<Option<SampleReport>> = vec![None; self.count];
         let mut waiting = 0..self.count;
         loop {
-            for (l, lane) in lanes.iter_mut().enumerate() {
-                if lane.is_none()
-                    && let Some(sample) = waiting.next()
-                {
-                    let mut squares = 0.0;
-                    let from = sample / LANES * len * LANES + sample % LANES;
-                    for i in 0..len {
-                        let value = self.y[from + i * LANES];
-                        y[i * LANES + l] = value;
-                        x[i * LANES + l] = value;
-                        squares += value.to_f64() * value.to_f64();
-                    }
-                    self.solver.reset(&mut state, l);
-                    let size = squares.sqrt();
-                    *lane = Some(Lane {
-                        sample,
-                        iterations: 0,
-                        size,
-                        travelled: 0.0,
-                        previous: f64::NAN,
-                        first: f64::NAN,
-                        growing: 0,
-                        contraction: None,
-                    });
-                }
+            let mut entering = Vec::new();
+            for l in (0..LANES).filter(|&l| lanes[l].is_none()) {
+                entering.extend(waiting.next().map(|sample| (l, sample)));
+            }
+            let sizes = load(self.y, len, &entering, &mut y, &mut x);
+            for (l, sample) in entering {
+                self.solver.reset(&mut state, l);
+                lanes[l] = Some(Lane::new(sample, sizes[l]));
             }
             if lanes.iter().all(Option::is_none) {
                 return Ok(reports.into_iter().map(|r| r.expect("every sample ended")).collect());
             }
             let residuals = self.solver.step(self.branch, &y, &mut x, &mut state, &mut scratch);
+            let mut leaving = Vec::new();
             for (l, slot) in lanes.iter_mut().enumerate() {
                 let Some(lane) = slot else { continue };
                 if let Some(outcome) = self.judge(lane, residuals[l])? {
                     self.solver.settle(&state, &mut x, l);
-                    let to = lane.sample / LANES * len * LANES + lane.sample % LANES;
-                    for i in 0..len {
-                        self.x[to + i * LANES] = x[i * LANES + l];
-                        y[i * LANES + l] = T::ZERO;
-                        x[i * LANES + l] = T::ZERO;
-                    }
                     reports[lane.sample] = Some(self.report(lane, residuals[l], outcome));
+                    leaving.push((l, lane.sample));
                     *slot = None;
                 }
             }
+            unload(&x, len, &leaving, self.x);
         }
     }
 
