@@ -268,6 +268,23 @@ pub struct CertifyArgs {
     pub json: bool,
 }
 
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Part {
+    /// Errors, reconstruction errors and guarantees of the six networks
+    Table1,
+    /// Trajectories on the line
+    Figure1,
+    /// Norms of all convolutions
+    Figure2,
+    /// Images and reconstructions
+    Figure3,
+    /// Reconstruction error against iterations
+    Figure4,
+    /// Seconds for 100 images
+    Timing,
+}
+
 #[derive(Args, Debug)]
 pub struct ReproduceArgs {
     /// `digits`, `mnist`, `cifar10` or an image folder
@@ -284,10 +301,18 @@ pub struct ReproduceArgs {
     /// Seed
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Only these parts, separated by commas: table1
-    #[arg(long, value_delimiter = ',')]
-    pub only: Vec<String>,
+    /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Only these parts, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub only: Vec<Part>,
     /// Folder for the report and the runs; what is done there already is kept [default: runs/reproduce-<data>]
+    ///
+    /// Runs that `iresnet train --out DIR/vanilla` (batch, c0.9, c0.7, c0.5, c0.3) made with the same options count as done.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Print one JSON object

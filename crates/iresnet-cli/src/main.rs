@@ -49,10 +49,10 @@ fn main() -> std::process::ExitCode {
 
 /// 2 for wrong use, 3 for a certificate that a solver or a new proof refuted, else 1.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    use iresnet_lab::table1::TableError;
+    use iresnet_lab::LabError;
     let refuted = error.is::<iresnet::solve::Contradiction>()
         || error.is::<commands::certify::RefusedFile>()
-        || matches!(error.downcast_ref(), Some(TableError::Contradiction(_)));
+        || matches!(error.downcast_ref(), Some(LabError::Contradiction(_)));
     if error.is::<args::UsageError>() {
         2
     } else if refuted {

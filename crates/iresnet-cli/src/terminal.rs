@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::args::UsageError;
 use anyhow::Result;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use iresnet::train::{BatchReport, EpochRecord, Observer};
 
 /// Set on the first Ctrl-C; the second one ends the process at once.
@@ -36,12 +36,13 @@ pub fn bar(len: u64, what: &str) -> ProgressBar {
 pub struct TrainingProgress {
     bar: Option<ProgressBar>,
     label: String,
+    later_epochs: usize,
 }
 
 impl TrainingProgress {
-    /// `label` begins every line.
-    pub fn new(label: impl Into<String>) -> Self {
-        TrainingProgress { bar: None, label: label.into() }
+    /// `label` begins every line; `later_epochs` of other runs come after this one and count as time left.
+    pub fn new(label: impl Into<String>, later_epochs: usize) -> Self {
+        TrainingProgress { bar: None, label: label.into(), later_epochs }
     }
 }
 
@@ -61,7 +62,7 @@ impl Observer for TrainingProgress {
 
     fn epoch(&mut self, record: &EpochRecord, epochs: usize) {
         let line = format!(
-            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s, peak {} MB{}",
+            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s, peak {} MB{}, about {} left",
             self.label,
             record.epoch,
             record.train_loss,
@@ -73,7 +74,10 @@ impl Observer for TrainingProgress {
             match record.recomputed_blocks {
                 0 => String::new(),
                 n => format!(", {n} blocks not invertible"),
-            }
+            },
+            HumanDuration(Duration::from_secs_f64(
+                record.seconds * (epochs.saturating_sub(record.epoch) + self.later_epochs) as f64
+            ))
         );
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(line),

@@ -8,6 +8,7 @@ use iresnet::evaluate::{length, normed_l2};
 use iresnet::model::ImageReport;
 use iresnet::solve::{Picard, Stop};
 use iresnet::train::{RunDir, RunRecord, write_atomically};
+use iresnet_lab::figure3;
 use serde::Serialize;
 
 use crate::Verdict;
@@ -56,7 +57,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let certificate = certify(&model);
     let lipschitz = certificate.contractions(&model);
 
-    let (input, largest) = (record.input, largest_byte(&record));
+    let (input, largest) = (record.input, figure3::white(&record));
     let len = input.channels * input.height * input.width;
     let mut values = Vec::new();
     pictures.iter().for_each(|p| record.normalization.apply(&p.pixels, &mut values));
@@ -153,7 +154,7 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
             return Err(UsageError(format!("{} is {found}; this network takes {wanted}", path.display())).into());
         }
         // Digits count from 0 to 16, files from 0 to 255.
-        let largest = u32::from(largest_byte(record));
+        let largest = u32::from(figure3::white(record));
         picture.pixels.iter_mut().for_each(|p| *p = ((u32::from(*p) * largest + 127) / 255) as u8);
         pictures.push(picture);
     }

@@ -1,53 +1,161 @@
 //! `iresnet reproduce`
 
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context, Result};
-use iresnet::train::{RunConfig, write_atomically};
-use iresnet_lab::{report, table1};
+use clap::ValueEnum;
+use indicatif::ProgressBar;
+use iresnet::data::Split;
+use iresnet::train::{RunConfig, RunRecord, write_atomically};
+use iresnet_lab::figure4::Figure4;
+use iresnet_lab::kept::Kept;
+use iresnet_lab::networks::{MODELS, Network, Networks, networks};
+use iresnet_lab::report::Report;
+use iresnet_lab::{LabError, figure1, figure3, figure4, spectra, table1, timing};
+use serde_json::{Value, json};
 
 use crate::Verdict;
-use crate::args::{ReproduceArgs, UsageError, default_preset};
+use crate::args::{Part, ReproduceArgs, UsageError, default_preset};
 use crate::terminal::{self, TrainingProgress};
 
 use super::data::load;
 
-/// Test images that are inverted.
+/// Test images that are inverted for the table.
 const INVERTED: usize = 1000;
-const PARTS: [&str; 1] = ["table1"];
 
 pub fn run(args: ReproduceArgs) -> Result<Verdict> {
-    if let Some(unknown) = args.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
-        return Err(UsageError(format!("--only {unknown} is unknown; there is {}", PARTS.join(", "))).into());
-    }
     let preset = args.preset.clone().unwrap_or_else(|| default_preset(&args.data).into());
-    let mut config = RunConfig::preset(&preset).map_err(|e| UsageError(e.to_string()))?;
+    let mut config = RunConfig::preset_with(&preset, &args.set).map_err(|e| UsageError(e.to_string()))?;
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
     config.validate().map_err(|e| UsageError(e.to_string()))?;
+    terminal::set_threads(args.threads)?;
     let loaded = load(&args.data, &args.data_dir)?;
     let name = &loaded.split.name;
     let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(" (image folder)")).into());
     // The place of the results is opened before hours of work go into them.
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let record = loaded.record(&preset, config, args.seed);
+    let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
     let stop = terminal::stop_flag()?;
-    let observer = |norm: iresnet::model::Norm| TrainingProgress::new(format!("{:<10}", norm.label()));
-    let Some(table) = table1::table1(&record, &loaded.split, &out, INVERTED, &stop, observer)? else {
-        anyhow::bail!("stopped; the same command goes on where it was");
-    };
-    let json = serde_json::to_string_pretty(&table.rows)?;
-    let files = [
-        ("table1.json", json.clone()),
-        ("report.md", report::markdown(&table)),
-        ("report.html", report::html(&table)),
-        ("report.json", serde_json::to_string_pretty(&table)?),
-    ];
-    for (file, content) in &files {
-        write_atomically(&out.join(file), content.as_bytes())?;
+    let report = make(&record, &loaded.split, &out, parts, &stop)?;
+    for (file, content) in report.files() {
+        write_atomically(&out.join(file), &content)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string(&table)?);
+        println!("{}", serde_json::to_string(&report)?);
     } else {
-        print!("{}", report::text(&table));
+        print!("{}", report.text());
         println!("\nreport: {}", out.join("report.html").display());
     }
     Ok(Verdict::Done)
+}
+
+/// Trains what is missing, makes `parts`, and keeps every result in `out/parts` as soon as it is there.
+fn make(record: &RunRecord, data: &Split, out: &Path, parts: &[Part], stop: &AtomicBool) -> Result<Report, LabError> {
+    let kept = Kept::open(&out.join("parts"))?;
+    let wanted = |part: Part| parts.contains(&part);
+    let mut report = Report {
+        data: data.name.clone(),
+        preset: record.preset.clone(),
+        seed: record.seed,
+        epochs: record.train.epochs,
+        version: record.version.clone(),
+        device: record.device.clone(),
+        threads: rayon::current_num_threads(),
+        max_iterations: table1::ITERATIONS,
+        ..Report::default()
+    };
+    if wanted(Part::Figure1) {
+        let settings = figure1::settings(record.seed);
+        let key = json!([record.version, format!("{settings:?}")]);
+        report.figure1 = Some(kept.get_or("figure1", key, || figure1::figure1(settings))?);
+    }
+    if parts == [Part::Figure1] {
+        return Ok(report);
+    }
+    let epochs = record.train.epochs;
+    let observer = |place: usize, norm: iresnet::model::Norm| {
+        let label = format!("network {}/{}, {:<10}", place + 1, MODELS.len(), norm.label());
+        TrainingProgress::new(label, (MODELS.len() - 1 - place) * epochs)
+    };
+    let Networks { trained, diverged } = networks(record, data, out, stop, observer)?;
+    report.diverged = diverged;
+    let work = Work { kept, stop, version: &record.version, bar: RefCell::default() };
+    if wanted(Part::Table1) {
+        report.rows = work.each(&trained, "table1", json!(INVERTED), |network| table1::row(network, data, INVERTED))?;
+    }
+    if wanted(Part::Figure2) {
+        let all: Vec<&str> = trained.iter().map(|network| network.weights_sha256.as_str()).collect();
+        let progress = |what: &str, done, len| work.show(what, done, len);
+        let key = json!([record.version, all]);
+        report.figure2 = Some(work.kept.get_or("figure2", key, || spectra::spectra(&trained, &progress))?);
+    }
+    if wanted(Part::Figure3) {
+        let key = json!([figure3::COUNTS, figure3::SHOWN]);
+        let networks = work.each(&trained, "figure3", key, |network| figure3::reconstructions(network, data))?;
+        report.figure3 = Some(figure3::Figure3 { networks, ..figure3::originals(record, data) });
+    }
+    if wanted(Part::Figure4) {
+        let key = json!([figure3::COUNTS, figure4::TARGETS, figure4::SAMPLES]);
+        let curves = work.each(&trained, "figure4", key, |network| figure4::curves(network, data))?;
+        let samples = data.test.len().min(figure4::SAMPLES);
+        report.figure4 = Some(Figure4::of(curves.concat(), samples));
+    }
+    // One will do: the normalised networks differ in their weights only.
+    let timed = trained.iter().find(|network| network.coeff().is_some());
+    if let Some(network) = timed.filter(|_| wanted(Part::Timing)) {
+        let key = json!([record.device, report.threads]);
+        let timing =
+            work.each(std::slice::from_ref(network), "timing", key, |network| Ok(timing::timing(network, data)))?;
+        report.timing = timing.into_iter().next();
+    }
+    Ok(report)
+}
+
+/// Work on trained networks whose results are kept.
+struct Work<'a> {
+    kept: Kept,
+    stop: &'a AtomicBool,
+    version: &'a str,
+    bar: RefCell<Option<(String, ProgressBar)>>,
+}
+
+impl Work<'_> {
+    /// One result a network, kept as `<part>-<network>`.
+    fn each<T: serde::Serialize + serde::de::DeserializeOwned>(
+        &self,
+        networks: &[Network],
+        part: &str,
+        settings: Value,
+        make: impl Fn(&Network) -> Result<T, LabError>,
+    ) -> Result<Vec<T>, LabError> {
+        let mut results = Vec::new();
+        for (i, network) in networks.iter().enumerate() {
+            self.show(part, i, networks.len());
+            let key = json!([self.version, network.weights_sha256, settings]);
+            let name = format!("{part}-{}", network.name());
+            results.push(self.kept.get_or(&name, key, || {
+                if self.stop.load(Ordering::Relaxed) { Err(LabError::Stopped) } else { make(network) }
+            })?);
+        }
+        self.show(part, networks.len(), networks.len());
+        Ok(results)
+    }
+
+    /// One bar at a time, with the time left, until its work is done.
+    fn show(&self, what: &str, done: usize, len: usize) {
+        let mut slot = self.bar.borrow_mut();
+        if slot.as_ref().is_none_or(|(name, _)| name != what) {
+            *slot = Some((what.into(), terminal::bar(len as u64, what)));
+        }
+        if let Some((_, bar)) = slot.as_ref() {
+            bar.set_position(done as u64);
+            if done == len {
+                bar.finish_and_clear();
+                *slot = None;
+            }
+        }
+    }
 }

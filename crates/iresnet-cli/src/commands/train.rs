@@ -19,7 +19,7 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     record.memory = memory(&args, &record)?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     let stop = terminal::stop_flag()?;
-    let mut progress = TrainingProgress::new(record.model.norm.label());
+    let mut progress = TrainingProgress::new(record.model.norm.label(), 0);
     let (_, state, ended) = train(&dir, &record, &loaded.split, &Device::flex(), &stop, &mut progress)?;
     let path = dir.path().display();
     match ended {

@@ -1,0 +1,143 @@
+//! Figure 1: trajectories of one-dimensional residual networks, without and with the constraint.
+//!
+//! Both learn to turn the interval `[-1, 1]` around, `x -> -x`. That is possible only where trajectories cross or
+//! collapse: an invertible map of the line near the identity keeps the order of its points.
+
+use iresnet::residual::{LineTraining, trajectories};
+use serde::{Deserialize, Serialize};
+
+use crate::LabError;
+use crate::chart::{Chart, Colour, Series};
+
+/// Points whose trajectories are drawn, which are also the training set.
+const POINTS: usize = 21;
+
+/// One trained network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Line {
+    /// `without constraint` or `c = 0.9`.
+    pub label: String,
+    /// Largest norm of a layer, where it is constrained.
+    pub coeff: Option<f64>,
+    /// Mean squared error after training.
+    pub loss: f64,
+    /// Bound of `Lip(g)` of each block.
+    pub lipschitz: Vec<f64>,
+    /// Whether all are below 1: the inverse exists everywhere.
+    pub invertible: bool,
+    /// Neighbours that meet or change sides somewhere, of `POINTS - 1` pairs.
+    pub crossings: usize,
+    /// `[depth][point]`, the starts first.
+    pub places: Vec<Vec<f64>>,
+}
+
+/// Both networks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure1 {
+    /// Residual blocks of each.
+    pub blocks: usize,
+    /// Hidden values of a block.
+    pub hidden: usize,
+    /// Full-batch steps of Adam.
+    pub steps: usize,
+    /// Seed.
+    pub seed: u64,
+    /// Without and with the constraint.
+    pub lines: Vec<Line>,
+}
+
+/// Settings of Figure 1 for `seed`; the coefficient is that of the constrained network.
+pub fn settings(seed: u64) -> LineTraining {
+    LineTraining { seed, ..LineTraining::default() }
+}
+
+/// Trains both networks.
+///
+/// # Errors
+/// Settings that cannot be trained with.
+pub fn figure1(training: LineTraining) -> Result<Figure1, LabError> {
+    let points: Vec<f64> = (0..POINTS).map(|i| 2.0 * i as f64 / (POINTS - 1) as f64 - 1.0).collect();
+    let targets: Vec<f64> = points.iter().map(|x| -x).collect();
+    let line = |coeff: Option<f64>| -> Result<Line, LabError> {
+        let trained = LineTraining { coeff, ..training }.train(&points, &targets)?;
+        let audit = trained.network.audit::<f64>();
+        let places = trajectories(&trained.network, &points);
+        Ok(Line {
+            label: coeff.map_or("without constraint".into(), |c| format!("c = {c}")),
+            coeff,
+            loss: trained.losses.last().copied().unwrap_or(f64::NAN),
+            lipschitz: audit.lipschitz.iter().flatten().copied().collect(),
+            invertible: audit.invertible,
+            crossings: crossings(&places),
+            places,
+        })
+    };
+    Ok(Figure1 {
+        blocks: training.blocks,
+        hidden: training.hidden,
+        steps: training.steps,
+        seed: training.seed,
+        lines: vec![line(None)?, line(training.coeff)?],
+    })
+}
+
+/// Neighbouring points that meet or have changed sides at some depth.
+fn crossings(places: &[Vec<f64>]) -> usize {
+    let points = places.first().map_or(0, Vec::len);
+    (1..points).filter(|&i| places.iter().any(|row| row[i] <= row[i - 1])).count()
+}
+
+impl Figure1 {
+    /// One chart a network.
+    pub fn charts(&self) -> Vec<Chart> {
+        let extreme = self.lines.iter().flat_map(|line| line.places.iter().flatten());
+        let reach = extreme.fold(1.0, |reach: f64, x| reach.max(x.abs())) * 1.05;
+        let chart = |line: &Line| {
+            let points = line.places.first().map_or(0, Vec::len);
+            let series = (0..points).map(|i| Series {
+                label: String::new(),
+                colour: Colour::Between(i as f64 / (points - 1) as f64),
+                dashed: false,
+                markers: false,
+                points: line.places.iter().enumerate().map(|(depth, row)| (depth as f64, row[i])).collect(),
+            });
+            Chart {
+                title: format!("Trajectories of {POINTS} points, {}", line.label),
+                x_label: "blocks passed".into(),
+                y_label: "place on the line".into(),
+                x: (0.0, self.blocks as f64),
+                y: (-reach, reach),
+                log_y: false,
+                size: (440, 340),
+                series: series.collect(),
+                rule: None,
+            }
+        };
+        self.lines.iter().map(chart).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_free_network_crosses() {
+        let figure = figure1(settings(0)).unwrap();
+        let [free, bound] = &figure.lines[..] else { panic!("two networks") };
+        assert!(free.crossings > 0 && !free.invertible, "{} {:?}", free.crossings, free.lipschitz);
+        assert!(free.loss < bound.loss, "the constraint costs what the task asks for");
+        assert_eq!(bound.crossings, 0);
+        assert!(bound.invertible && bound.lipschitz.iter().all(|l| *l < 0.9 * 0.9 + 1e-9), "{:?}", bound.lipschitz);
+        assert_eq!((free.places.len(), free.places[0].len()), (figure.blocks + 1, POINTS));
+        let svg = figure.charts()[0].svg();
+        assert_eq!(svg.matches("<polyline").count(), POINTS);
+    }
+
+    #[test]
+    fn crossings_are_counted_at_every_depth() {
+        assert_eq!(crossings(&[vec![0.0, 1.0, 2.0], vec![1.0, 0.0, 2.0], vec![0.0, 1.0, 2.0]]), 1);
+        assert_eq!(crossings(&[vec![0.0, 1.0, 2.0], vec![0.5, 0.5, 0.5]]), 2);
+        assert_eq!(crossings(&[vec![0.0, 1.0]]), 0);
+    }
+}

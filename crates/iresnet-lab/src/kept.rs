@@ -1,0 +1,100 @@
+//! Results that are kept: each in a JSON file of its own, with a key that says what it was made from.
+
+use std::path::{Path, PathBuf};
+
+use iresnet::train::{RunError, write_atomically};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A folder of results.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    folder: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+struct File<T> {
+    made_from: Value,
+    result: T,
+}
+
+impl Kept {
+    /// Opens or makes `folder`.
+    ///
+    /// # Errors
+    /// A folder that cannot be made.
+    pub fn open(folder: &Path) -> Result<Self, RunError> {
+        std::fs::create_dir_all(folder).map_err(|source| RunError::Write { path: folder.into(), source })?;
+        Ok(Kept { folder: folder.into() })
+    }
+
+    /// The result `name` if it is there and was made from `made_from`; else makes it and saves it.
+    ///
+    /// A file that does not parse, or has another key, is replaced.
+    ///
+    /// # Errors
+    /// What `make` says, or a file that cannot be written.
+    pub fn get_or<T, E>(
+        &self,
+        name: &str,
+        made_from: impl Serialize,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<RunError>,
+    {
+        let path = self.folder.join(format!("{name}.json"));
+        // Through text, as the file's own key went: numbers then compare as they were written.
+        let key = serde_json::to_string(&made_from).expect("a key is JSON");
+        let key: Value = serde_json::from_str(&key).expect("just written");
+        let saved = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<File<T>>(&bytes).ok());
+        if let Some(file) = saved.filter(|file| file.made_from == key) {
+            return Ok(file.result);
+        }
+        let file = File { made_from: key, result: make()? };
+        let text = serde_json::to_string_pretty(&file).expect("a result is JSON");
+        write_atomically(&path, text.as_bytes())?;
+        Ok(file.result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_made_once_for_each_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let kept = Kept::open(&dir.path().join("parts")).unwrap();
+        let get = |key: (&str, f64), value: u32| -> Option<u32> {
+            let mut made = false;
+            let result: Result<u32, RunError> = kept.get_or("sum", key, || {
+                made = true;
+                Ok(value)
+            });
+            let expected = result.unwrap();
+            made.then_some(expected).or_else(|| (expected != value).then_some(expected))
+        };
+        assert_eq!(get(("a", 0.1), 1), Some(1));
+        // Kept: the value of the second call is not used.
+        assert_eq!(get(("a", 0.1), 2), Some(1));
+        assert_eq!(get(("b", 0.1), 3), Some(3));
+        std::fs::write(dir.path().join("parts/sum.json"), "{ \"made_from\"").unwrap();
+        assert_eq!(get(("b", 0.1), 4), Some(4));
+        let refused: Result<u32, RunError> =
+            kept.get_or("sum", "c", || Err(RunError::Exists { path: "elsewhere".into() }));
+        assert!(refused.is_err());
+        assert_eq!(get(("b", 0.1), 5), Some(4), "a failure leaves the old file");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let message = Kept::open(&file.join("parts")).unwrap_err().to_string();
+        assert!(message.starts_with("cannot write ") && message.contains("file/parts"), "{message}");
+    }
+}

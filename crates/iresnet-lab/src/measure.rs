@@ -1,0 +1,52 @@
+//! A measured number that may be infinite, which JSON cannot hold.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A float64 that is written to JSON as a number, or as the text `inf` where it is not finite.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Measure(pub f64);
+
+impl Measure {
+    /// Two digits and an exponent, or `inf`.
+    pub fn scientific(self) -> String {
+        if self.0.is_finite() { format!("{:.1e}", self.0) } else { "inf".into() }
+    }
+}
+
+impl Serialize for Measure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_finite() { serializer.serialize_f64(self.0) } else { serializer.serialize_str("inf") }
+    }
+}
+
+impl<'de> Deserialize<'de> for Measure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(value) => Ok(Measure(value)),
+            Written::Text(text) if text == "inf" => Ok(Measure(f64::INFINITY)),
+            Written::Text(text) => {
+                Err(serde::de::Error::custom(format!("{text:?} is no number; `inf` is the only word")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infinity_survives_json() {
+        let values = [Measure(1.5e-7), Measure(f64::INFINITY), Measure(0.0), Measure(1e300)];
+        let text = serde_json::to_string(&values).unwrap();
+        assert_eq!(serde_json::from_str::<[Measure; 4]>(&text).unwrap(), values);
+        assert_eq!(serde_json::to_string(&Measure(f64::NAN)).unwrap(), "\"inf\"");
+        assert!(serde_json::from_str::<Measure>("\"large\"").unwrap_err().to_string().contains("large"));
+    }
+}

@@ -1,0 +1,122 @@
+//! The six networks that all tables and figures are about.
+
+use std::cell::OnceCell;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use iresnet::Device;
+use iresnet::certificate::Certificate;
+use iresnet::data::Split;
+use iresnet::model::{IResNet, Norm, WeightsError};
+use iresnet::train::{Ended, Observer, Progress, RunDir, RunError, RunRecord, train};
+use sha2::{Digest, Sha256};
+
+use crate::LabError;
+
+/// The six normalisations, in the paper's order.
+pub const MODELS: [Norm; 6] = [
+    Norm::None,
+    Norm::Batch,
+    Norm::Spectral { coeff: 0.9 },
+    Norm::Spectral { coeff: 0.7 },
+    Norm::Spectral { coeff: 0.5 },
+    Norm::Spectral { coeff: 0.3 },
+];
+
+/// Name of a model's run folder: `vanilla`, `batch`, `c0.9` and so on.
+pub fn run_name(norm: Norm) -> String {
+    match norm {
+        Norm::None => "vanilla".into(),
+        Norm::Batch => "batch".into(),
+        Norm::Spectral { coeff } => format!("c{coeff}"),
+    }
+}
+
+/// A trained network.
+#[derive(Debug)]
+pub struct Network {
+    /// Its run's configuration.
+    pub record: RunRecord,
+    /// The weights of the last epoch.
+    pub model: IResNet,
+    /// Its training.
+    pub progress: Progress,
+    /// SHA-256 of its file of weights.
+    pub weights_sha256: String,
+    certificate: OnceCell<Certificate>,
+}
+
+impl Network {
+    /// A network whose file of weights has the checksum `weights_sha256`.
+    pub fn new(record: RunRecord, model: IResNet, progress: Progress, weights_sha256: String) -> Self {
+        Network { record, model, progress, weights_sha256, certificate: OnceCell::new() }
+    }
+
+    /// `vanilla`, `batch-norm`, `c = 0.9` and so on.
+    pub fn label(&self) -> String {
+        self.record.model.norm.label()
+    }
+
+    /// Name of its run folder.
+    pub fn name(&self) -> String {
+        run_name(self.record.model.norm)
+    }
+
+    /// The coefficient of its spectral normalisation.
+    pub fn coeff(&self) -> Option<f64> {
+        self.record.model.norm.coeff()
+    }
+
+    /// What is proved of it; computed at the first call.
+    pub fn certificate(&self) -> &Certificate {
+        self.certificate.get_or_init(|| Certificate::of(&self.model, |_, _| {}))
+    }
+}
+
+/// The networks that could be trained, and the others' labels.
+#[derive(Debug)]
+pub struct Networks {
+    /// In the order of [`MODELS`].
+    pub trained: Vec<Network>,
+    /// Models whose loss stopped being a number.
+    pub diverged: Vec<String>,
+}
+
+/// Trains what is missing in the run folders `out/<name>` ([`run_name`]); finished runs are taken as they are.
+///
+/// `record` is the configuration of the first model; the others differ in their normalisation only. `observer` gets
+/// the place in [`MODELS`] and the normalisation.
+///
+/// # Errors
+/// Files that cannot be read or written, a folder with another run, or [`LabError::Stopped`] once `stop` is set.
+pub fn networks<O: Observer>(
+    record: &RunRecord,
+    data: &Split,
+    out: &Path,
+    stop: &AtomicBool,
+    observer: impl Fn(usize, Norm) -> O,
+) -> Result<Networks, LabError> {
+    let mut networks = Networks { trained: Vec::new(), diverged: Vec::new() };
+    for (place, norm) in MODELS.into_iter().enumerate() {
+        let mut record = record.clone();
+        record.model.norm = norm;
+        let dir = RunDir::create(&out.join(run_name(norm)), &record, true)?;
+        let trained = train(&dir, &record, data, &Device::flex(), stop, &mut observer(place, norm));
+        if let Err(RunError::Diverged { .. }) = &trained {
+            networks.diverged.push(norm.label());
+            continue;
+        }
+        let (_, progress, ended) = trained?;
+        if ended == Ended::Stopped || stop.load(Ordering::Relaxed) {
+            return Err(LabError::Stopped);
+        }
+        // The configuration and the weights of the folder, which another version may have trained.
+        let (record, model) = dir.load()?;
+        let path = dir.path().join("last.safetensors");
+        let bytes = std::fs::read(&path)
+            .map_err(|source| RunError::Weights(WeightsError::Io { action: "read", path, source }))?;
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        networks.trained.push(Network::new(record, model, progress, sha256));
+    }
+    Ok(networks)
+}

@@ -1,0 +1,172 @@
+//! The report: one self-contained HTML file, Markdown, JSON and the figures as files.
+
+mod captions;
+mod html;
+mod markdown;
+mod sprite;
+
+use serde::Serialize;
+
+use crate::figure1::Figure1;
+use crate::figure3::Figure3;
+use crate::figure4::Figure4;
+use crate::spectra::Spectra;
+use crate::table1::{PAPER, Row};
+use crate::timing::Timing;
+
+/// Everything that was made; parts that were not asked for are absent.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Name of the data set.
+    pub data: String,
+    /// Name of the preset.
+    pub preset: String,
+    /// Seed.
+    pub seed: u64,
+    /// Epochs of each network.
+    pub epochs: usize,
+    /// Version of this software.
+    pub version: String,
+    /// What it ran on.
+    pub device: String,
+    /// Threads.
+    pub threads: usize,
+    /// Most iterations a block in Table 1.
+    pub max_iterations: usize,
+    /// Table 1, one row a model.
+    pub rows: Vec<Row>,
+    /// Models whose loss stopped being a number: they have no row.
+    pub diverged: Vec<String>,
+    /// Trajectories.
+    pub figure1: Option<Figure1>,
+    /// Spectra.
+    pub figure2: Option<Spectra>,
+    /// Pictures; too many bytes for the JSON, they have a file of their own.
+    #[serde(skip)]
+    pub figure3: Option<Figure3>,
+    /// Error against iterations.
+    pub figure4: Option<Figure4>,
+    /// Times.
+    pub timing: Option<Timing>,
+}
+
+/// A file of the report: name and content.
+pub type File = (String, Vec<u8>);
+
+const HEADINGS: [&str; 12] = [
+    "model",
+    "error %",
+    "paper's",
+    "normed L2",
+    "paper's",
+    "guaranteed inverse",
+    "Lip(g) at most",
+    "iterations a block",
+    "RMS per value",
+    "outcomes",
+    "epochs",
+    "training",
+];
+
+impl Report {
+    /// The table's cells, without the headings.
+    fn cells(&self) -> Vec<[String; 12]> {
+        let cells = |row: &Row| {
+            let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
+            let column = usize::from(!self.data.contains("cifar"));
+            let outcomes = row.outcomes.iter().map(|(outcome, n)| format!("{n} {}", words(&format!("{outcome:?}"))));
+            [
+                row.model.clone(),
+                format!("{:.2}", row.error_percent),
+                paper.map_or_else(String::new, |(_, error, _)| format!("{:.2}", error[column])),
+                row.normed_l2.scientific(),
+                paper.map_or_else(String::new, |(_, _, l2)| l2[column].to_string()),
+                if row.guaranteed_inverse { "yes" } else { "no" }.into(),
+                format!("{:.3}", row.largest_block_lipschitz),
+                format!("{:.1}", row.iterations),
+                row.rms_per_value.scientific(),
+                outcomes.collect::<Vec<_>>().join(", "),
+                row.epochs.to_string(),
+                duration(row.training_seconds),
+            ]
+        };
+        self.rows.iter().map(cells).collect()
+    }
+
+    /// The table's first columns for a terminal; nothing without a table.
+    pub fn text(&self) -> String {
+        let rows: Vec<[String; 12]> = [HEADINGS.map(String::from)].into_iter().chain(self.cells()).collect();
+        if rows.len() == 1 {
+            return String::new();
+        }
+        let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
+        let cell = |row: &[String; 12], i: usize| match i {
+            0 => format!("{:<w$}", row[i], w = width(i)),
+            _ => format!("{:>w$}", row[i], w = width(i)),
+        };
+        rows.iter().map(|row| (0..8).map(|i| cell(row, i)).collect::<Vec<_>>().join("  ") + "\n").collect()
+    }
+
+    /// `report.html`, `report.md`, `report.json`, `table1.json` and the figures.
+    pub fn files(&self) -> Vec<File> {
+        let mut files = vec![
+            ("report.html".into(), self.html().into_bytes()),
+            ("report.md".into(), self.markdown().into_bytes()),
+            ("report.json".into(), json(self)),
+        ];
+        if !self.rows.is_empty() {
+            files.push(("table1.json".into(), json(&self.rows)));
+        }
+        for (name, chart) in ["figure1-free.svg", "figure1-normalised.svg"].iter().zip(self.figure1_charts()) {
+            files.push((name.to_string(), chart.svg().into_bytes()));
+        }
+        if let Some(figure) = &self.figure2 {
+            files.push(("figure2.svg".into(), figure.svg.clone().into_bytes()));
+            files.push(("figure2-spectrum.svg".into(), figure.chart().svg().into_bytes()));
+        }
+        if let Some(figure) = &self.figure3 {
+            files.push(("figure3.png".into(), sprite::png(&figure.sheet())));
+        }
+        if let Some(figure) = &self.figure4 {
+            files.push(("figure4.svg".into(), figure.chart().svg().into_bytes()));
+        }
+        files
+    }
+
+    fn figure1_charts(&self) -> Vec<crate::chart::Chart> {
+        self.figure1.iter().flat_map(Figure1::charts).collect()
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_string_pretty(value).expect("a result is JSON").into_bytes()
+}
+
+/// `RoundOffFloor` as `round off floor`.
+fn words(name: &str) -> String {
+    name.chars().fold(String::new(), |mut out, c| {
+        if c.is_uppercase() && !out.is_empty() {
+            out.push(' ');
+        }
+        out.extend(c.to_lowercase());
+        out
+    })
+}
+
+/// Seconds as `45 s`, `12 min` or `3.4 h`.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// `a, b and c`.
+fn listed(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
