@@ -186,7 +186,7 @@ pub struct EvaluateArgs {
     pub data: Option<String>,
     #[command(flatten)]
     pub data_dir: DataDir,
-    /// Test images to invert (all are classified)
+    /// Test images to invert, at even distances (all are classified)
     #[arg(long, default_value_t = 1000)]
     pub invert_samples: usize,
     /// At most this many iterations a block

@@ -267,25 +267,49 @@ fn margins_are_certified_for_every_image() {
 }
 
 #[test]
-fn reproduce_makes_the_table_and_goes_on() {
+fn reproduce_makes_the_report_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let out = path(&dir, "out");
-    let arguments = ["reproduce", "--epochs", "1", "--out", &out, "--json"];
-    let table: serde_json::Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
-    let rows = table["rows"].as_array().unwrap();
+    let folder = Path::new(&out);
+    let small = ["--epochs", "1", "--set", "model.blocks=[1,1]"];
+    // A network that was trained by itself, under the name that it has in a report.
+    let alone = path(&dir, "out/c0.9");
+    succeeds(&[&["train", "--out", &alone][..], &small].concat());
+    let trained = fs::metadata(folder.join("c0.9/last.safetensors")).unwrap().modified().unwrap();
+    let arguments = [&["reproduce", "--out", &out, "--json"][..], &small].concat();
+    let report: serde_json::Value = serde_json::from_str(&succeeds(&arguments)).unwrap();
+    let rows = report["rows"].as_array().unwrap();
     let models: Vec<&str> = rows.iter().map(|row| row["model"].as_str().unwrap()).collect();
     assert_eq!(models, ["vanilla", "batch-norm", "c = 0.9", "c = 0.7", "c = 0.5", "c = 0.3"]);
+    assert_eq!(fs::metadata(folder.join("c0.9/last.safetensors")).unwrap().modified().unwrap(), trained);
     let saved: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(Path::new(&out).join("table1.json")).unwrap()).unwrap();
+        serde_json::from_str(&fs::read_to_string(folder.join("table1.json")).unwrap()).unwrap();
     for row in saved.as_array().unwrap() {
         for key in ["model", "error_percent", "normed_l2", "guaranteed_inverse"] {
             assert!(!row[key].is_null(), "{key}");
         }
     }
-    assert!(fs::read_to_string(Path::new(&out).join("report.html")).unwrap().contains("<h2>Table 1</h2>"));
-    let begun = Instant::now();
+    assert_eq!(report["figure4"]["curves"].as_array().unwrap().len(), 12);
+    assert_eq!(report["timing"]["rows"].as_array().unwrap().len(), 5);
+    let markdown = fs::read_to_string(folder.join("report.md")).unwrap();
+    for picture in ["figure1-free.svg", "figure1-normalised.svg", "figure2.svg", "figure3.png", "figure4.svg"] {
+        assert!(markdown.contains(picture) && folder.join(picture).is_file(), "{picture}");
+    }
+
+    // What is done is kept, times included; what is missing is made again, as it was.
+    let first = fs::read_to_string(folder.join("report.json")).unwrap();
+    fs::remove_file(folder.join("parts/figure3-c0.5.json")).unwrap();
+    fs::write(folder.join("parts/figure4-batch.json"), "{").unwrap();
     succeeds(&arguments);
-    assert!(begun.elapsed() < Duration::from_secs(60), "what is done is kept");
+    assert!(fs::read_to_string(folder.join("report.json")).unwrap() == first);
+    assert!(folder.join("parts/figure3-c0.5.json").is_file());
+
+    let line = path(&dir, "line");
+    let only: serde_json::Value =
+        serde_json::from_str(&succeeds(&["reproduce", "--only", "figure1", "--out", &line, "--json"])).unwrap();
+    assert!(only["figure4"].is_null() && only["figure1"]["lines"].as_array().unwrap().len() == 2);
+    assert!(!Path::new(&line).join("vanilla").exists(), "Figure 1 needs no training on images");
+    fails(&[&arguments[..], &["--seed", "3"]].concat(), 1, &["is a run with seed 0", "asks for 3"]);
 }
 
 #[test]
@@ -306,7 +330,9 @@ fn wrong_use_is_explained() {
         &["stage 5 would downsample 1x1", "divide by 16"],
     );
     fails(&train(&out, &["--data", "nowhere"]), 1, &["--data nowhere is neither"]);
-    fails(&["reproduce", "--only", "table9", "--out", &out], 2, &["--only table9 is unknown"]);
+    fails(&["reproduce", "--only", "table9", "--out", &out], 2, &["table9", "possible values: table1, figure1"]);
+    fails(&["reproduce", "--set", "model.depth=3", "--out", &out], 2, &["unknown key depth", "known are"]);
+    fails(&["reproduce", "--threads", "0", "--out", &out], 2, &["--threads must be at least 1"]);
     fails(&["evaluate", &out], 1, &["is not a run folder", "config.json is missing"]);
     fails(&["frobnicate"], 2, &["unrecognized subcommand"]);
     assert!(!Path::new(&out).exists(), "nothing was made");

@@ -25,6 +25,8 @@ pub struct Line {
     pub lipschitz: Vec<f64>,
     /// Whether all are below 1: the inverse exists everywhere.
     pub invertible: bool,
+    /// Smallest distance of neighbours behind the last block; negative where they have changed sides.
+    pub smallest_gap: f64,
     /// Neighbours that meet or change sides somewhere, of `POINTS - 1` pairs.
     pub crossings: usize,
     /// `[depth][point]`, the starts first.
@@ -68,6 +70,7 @@ pub fn figure1(training: LineTraining) -> Result<Figure1, LabError> {
             loss: trained.losses.last().copied().unwrap_or(f64::NAN),
             lipschitz: audit.lipschitz.iter().flatten().copied().collect(),
             invertible: audit.invertible,
+            smallest_gap: smallest_gap(&places[places.len() - 1]),
             crossings: crossings(&places),
             places,
         })
@@ -85,6 +88,10 @@ pub fn figure1(training: LineTraining) -> Result<Figure1, LabError> {
 fn crossings(places: &[Vec<f64>]) -> usize {
     let points = places.first().map_or(0, Vec::len);
     (1..points).filter(|&i| places.iter().any(|row| row[i] <= row[i - 1])).count()
+}
+
+fn smallest_gap(row: &[f64]) -> f64 {
+    row.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min)
 }
 
 impl Figure1 {
@@ -128,6 +135,9 @@ mod tests {
         assert!(free.crossings > 0 && !free.invertible, "{} {:?}", free.crossings, free.lipschitz);
         assert!(free.loss < bound.loss, "the constraint costs what the task asks for");
         assert_eq!(bound.crossings, 0);
+        // Each block brings points closer by a factor of at least 1 - L, and they start 0.1 apart.
+        let least: f64 = bound.lipschitz.iter().map(|l| 1.0 - l).product();
+        assert!(bound.smallest_gap >= 0.1 * least * (1.0 - 1e-9) && free.smallest_gap < 0.0, "{}", bound.smallest_gap);
         assert!(bound.invertible && bound.lipschitz.iter().all(|l| *l < 0.9 * 0.9 + 1e-9), "{:?}", bound.lipschitz);
         assert_eq!((free.places.len(), free.places[0].len()), (figure.blocks + 1, POINTS));
         let svg = figure.charts()[0].svg();

@@ -1,7 +1,7 @@
 //! Figure 3: test images and their reconstructions after some numbers of iterations, all networks.
 
-use iresnet::data::Split;
 use iresnet::data::picture::{Picture, contact_sheet};
+use iresnet::data::{Dataset, Split};
 use iresnet::solve::Picard;
 use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::networks::Network;
 pub const COUNTS: [usize; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 50, 100];
 
 /// Test images that are shown.
-pub const SHOWN: usize = 8;
+pub const SHOWN: usize = 10;
 
 /// Reconstructions of one network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -50,9 +50,14 @@ pub fn white(record: &RunRecord) -> u8 {
     if record.data_name == "digits" { 16 } else { 255 }
 }
 
+/// The test images that are shown.
+fn shown(data: &Split) -> Dataset {
+    data.test.spread(SHOWN)
+}
+
 /// The images that are shown, before any network.
 pub fn originals(record: &RunRecord, data: &Split) -> Figure3 {
-    let shown = data.test.first(SHOWN);
+    let shown = shown(data);
     let gain = 255.0 / f32::from(white(record));
     Figure3 {
         shape: shown.shape,
@@ -68,7 +73,7 @@ pub fn originals(record: &RunRecord, data: &Split) -> Figure3 {
 /// # Errors
 /// A refuted certificate.
 pub fn reconstructions(network: &Network, data: &Split) -> Result<Reconstructions, LabError> {
-    let shown = data.test.first(SHOWN);
+    let shown = shown(data);
     let (record, inversion) = (&network.record, Inversion::new(network, &shown));
     let (mut pixels, mut errors) = (Vec::new(), Vec::new());
     for count in COUNTS {

@@ -53,7 +53,7 @@ pub struct Figure4 {
 /// # Errors
 /// A refuted certificate.
 pub fn curves(network: &Network, data: &Split) -> Result<Vec<Curve>, LabError> {
-    let inversion = Inversion::new(network, &data.test.first(SAMPLES));
+    let inversion = Inversion::new(network, &data.test.spread(SAMPLES));
     Ok(vec![
         curve(network, &inversion, "picard", &Picard)?,
         curve(network, &inversion, "anderson", &Anderson::default())?,
@@ -151,7 +151,7 @@ impl Figure4 {
             x: (0.0, self.longest() as f64),
             y: (low, high),
             log_y: true,
-            size: (900, 460),
+            size: (720, 420),
             series: series.collect(),
             rule: None,
         }
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn crossings_are_exact_for_geometric_errors() {
         let counts = [0, 1, 2, 5, 10];
-        let errors: Vec<f64> = counts.iter().map(|k| 0.1f64.powi(*k)).collect();
+        let errors = counts.map(|k| 0.1f64.powi(k as i32));
         // 1e-4 lies on the line between counts 2 and 5; logarithms are good to 1e-15.
         assert!((crossing(&counts, &errors, 1e-4).unwrap() - 4.0).abs() < 1e-12);
         assert_eq!(crossing(&counts, &errors, 2.0), Some(0.0));

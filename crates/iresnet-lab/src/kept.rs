@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use iresnet::train::{RunError, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// A folder of results.
 #[derive(Clone, Debug)]
@@ -15,7 +14,8 @@ pub struct Kept {
 
 #[derive(Serialize, Deserialize)]
 struct File<T> {
-    made_from: Value,
+    /// JSON as text: parsing may change a number's last digit.
+    made_from: String,
     result: T,
 }
 
@@ -31,7 +31,8 @@ impl Kept {
 
     /// The result `name` if it is there and was made from `made_from`; else makes it and saves it.
     ///
-    /// A file that does not parse, or has another key, is replaced.
+    /// A file that does not parse, or has another key, is replaced. What is returned is always what the file says, so
+    /// that a result is the same when it is new and when it was kept.
     ///
     /// # Errors
     /// What `make` says, or a file that cannot be written.
@@ -46,16 +47,14 @@ impl Kept {
         E: From<RunError>,
     {
         let path = self.folder.join(format!("{name}.json"));
-        // Through text, as the file's own key went: numbers then compare as they were written.
-        let key = serde_json::to_string(&made_from).expect("a key is JSON");
-        let key: Value = serde_json::from_str(&key).expect("just written");
+        let made_from = serde_json::to_string(&made_from).expect("a key is JSON");
         let saved = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<File<T>>(&bytes).ok());
-        if let Some(file) = saved.filter(|file| file.made_from == key) {
+        if let Some(file) = saved.filter(|file| file.made_from == made_from) {
             return Ok(file.result);
         }
-        let file = File { made_from: key, result: make()? };
-        let text = serde_json::to_string_pretty(&file).expect("a result is JSON");
+        let text = serde_json::to_string_pretty(&File { made_from, result: make()? }).expect("a result is JSON");
         write_atomically(&path, text.as_bytes())?;
+        let file: File<T> = serde_json::from_str(&text).expect("results read back what they write");
         Ok(file.result)
     }
 }

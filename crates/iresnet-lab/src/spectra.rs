@@ -123,7 +123,7 @@ impl Spectra {
             x: (0.0, 1.0),
             y: (0.0, top * 1.05),
             log_y: false,
-            size: (900, 380),
+            size: (720, 340),
             series: series.collect(),
             rule: Some(1.0),
         }

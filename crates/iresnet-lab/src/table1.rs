@@ -61,7 +61,7 @@ pub struct Row {
     pub weights_sha256: String,
 }
 
-/// Evaluates, certifies and inverts one network: the first `samples` test images are inverted, all are classified.
+/// Evaluates, certifies and inverts one network: `samples` test images at even distances are inverted, all are classified.
 ///
 /// # Errors
 /// A refuted certificate.
@@ -69,7 +69,7 @@ pub fn row(network: &Network, data: &Split, samples: usize) -> Result<Row, LabEr
     let (model, normalization) = (&network.model, &network.record.normalization);
     let certificate = network.certificate();
     let lipschitz = certificate.contractions(model);
-    let test = data.test.first(samples);
+    let test = data.test.spread(samples);
     let begun = Instant::now();
     let stop = Stop { tolerance: 0.0, max_iterations: ITERATIONS };
     let inverse = reconstruction(model, &test, normalization, &Picard, stop, lipschitz.as_deref(), &mut |_, _| {})?;

@@ -42,7 +42,7 @@ pub struct Timing {
 
 /// Times the trunk of `network` forward, and Picard's method with every iteration made, converged or not.
 pub fn timing(network: &Network, data: &Split) -> Timing {
-    let inversion = Inversion::new(network, &data.test.first(IMAGES));
+    let inversion = Inversion::new(network, &data.test.spread(IMAGES));
     let time = |what: String, call: &dyn Fn()| {
         call();
         let mut seconds: Vec<f64> = (0..CALLS)

@@ -44,7 +44,7 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     let error = error_percent(&model, test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
     progress.finish_and_clear();
     let certificate = certify(&model);
-    let inverted = test.first(args.invert_samples);
+    let inverted = test.spread(args.invert_samples);
     let progress = bar(inverted.len() as u64, "inverting");
     let stop = Stop { tolerance: 0.0, max_iterations: args.max_iterations };
     let lipschitz = certificate.contractions(&model);

@@ -4,7 +4,7 @@ use super::sprite::data_uri;
 use super::{HEADINGS, Report};
 use crate::chart::escape;
 use crate::figure3::Figure3;
-use crate::figure4::TARGETS;
+use crate::figure4::{Curve, TARGETS};
 use crate::measure::Measure;
 
 const STYLE: &str = include_str!("style.css");
@@ -87,8 +87,9 @@ impl Report {
         let strip = |name: &str, class: &str, error: &str| {
             format!(
                 "<div class=\"reconstruction\"><span class=\"name\">{name}</span>\
-                 <div class=\"strip {class}\" role=\"img\" aria-label=\"{images} images: {name}\"></div>\
-                 <span class=\"error\">{error}</span></div>\n"
+                 <div class=\"strip\" role=\"img\" aria-label=\"{images} images: {name}\">{}</div>\
+                 <span class=\"error\">{error}</span></div>\n",
+                (0..images).map(|i| picture(class, i)).collect::<String>()
             )
         };
         let rows: String = figure
@@ -121,50 +122,54 @@ impl Report {
             chart.size.1 - 46
         );
         let svg = chart.svg().replace("</svg>", &cursor);
-        let shown = |model: &str| self.figure3.as_ref()?.networks.iter().position(|network| network.model == model);
-        let rows: String = figure
-            .curves
-            .iter()
-            .map(|curve| {
-                let prices: String = curve
-                    .evaluations
-                    .iter()
-                    .map(|n| format!("<td>{}</td>", n.map_or("\u{2014}".into(), |n| n.to_string())))
-                    .collect();
-                let picture = match shown(&curve.model).filter(|_| curve.solver == "picard") {
-                    Some(i) => format!("<div class=\"thumb sprite-{i} moving\" aria-hidden=\"true\"></div>"),
-                    None => String::new(),
-                };
-                format!(
-                    "<tr><th scope=\"row\">{}</th><td class=\"words\">{}</td><td class=\"picture\">{picture}</td>\
-                     <td data-errors=\"{}\">{}</td>{prices}</tr>\n",
-                    escape(&curve.model),
-                    escape(&curve.solver),
-                    errors(&curve.errors),
-                    last(&curve.errors)
-                )
-            })
-            .collect();
-        let targets: String = TARGETS.iter().map(|t| format!("<th scope=\"col\">to {t:.0e}</th>")).collect();
         let shape = self.figure3.as_ref().map_or([1, 1, 1], |figure3| figure3.shape);
         let columns = self.figure3.as_ref().map_or(1, |figure3| figure3.classes.len());
+        let targets: String = TARGETS.iter().map(|t| format!("<th scope=\"col\">to {t:.0e}</th>")).collect();
         let table = scrolling(
-            "Iterations needed",
+            "Errors and iterations needed",
             &format!(
-                "<thead><tr><th scope=\"col\">model</th><th scope=\"col\" class=\"words\">solver</th>\
-                 <th scope=\"col\"><span class=\"hidden\">first image</span></th>\
-                 <th scope=\"col\">error there</th>{targets}</tr></thead>\n<tbody>\n{rows}</tbody>"
+                "<thead><tr><th scope=\"col\">model</th><th scope=\"col\"><span class=\"hidden\">an image</span></th>\
+                 <th scope=\"col\">Picard\u{2019}s error</th><th scope=\"col\">Anderson\u{2019}s error</th>{targets}</tr>\
+                 </thead>\n<tbody>\n{}</tbody>",
+                self.figure4_rows()?
             ),
         );
+        let [factor, how] = self.factor_sentences()?;
         let body = format!(
-            "{}{}<div class=\"prices\" style=\"--columns:{columns};--shape:{}/{}\">{table}</div>\n<p><strong>{}</strong></p>\n",
+            "{}{}<div class=\"prices\" style=\"--columns:{columns};--shape:{}/{}\">{table}</div>\n\
+             <p class=\"caption\">Errors at the chosen count; then iterations to reach an error, Picard / Anderson.</p>\n\
+             <p><strong>{}</strong> {}</p>\n",
             wide("Reconstruction error against iterations", &svg),
             slider("figure4-iterations", &figure.counts),
             shape[2],
             shape[1],
-            escape(&self.factor_sentence()?),
+            escape(&factor),
+            escape(&how),
         );
         Some(section("figure4", "Figure 4: error against iterations", &body, &self.figure4_caption()?))
+    }
+
+    /// One row a network, both solvers in it.
+    fn figure4_rows(&self) -> Option<String> {
+        let curves = &self.figure4.as_ref()?.curves;
+        let shown = |model: &str| self.figure3.as_ref()?.networks.iter().position(|network| network.model == model);
+        let row = |pair: &[Curve]| {
+            let first = &pair[0];
+            let image = shown(&first.model).map(|i| picture(&format!("sprite-{i} moving"), 0)).unwrap_or_default();
+            let at =
+                |curve: &Curve| format!("<td data-errors=\"{}\">{}</td>", errors(&curve.errors), last(&curve.errors));
+            let price = |target: usize| {
+                let of = |curve: &Curve| curve.evaluations[target].map_or("\u{2014}".into(), |n| n.to_string());
+                format!("<td>{}</td>", pair.iter().map(of).collect::<Vec<String>>().join(" / "))
+            };
+            format!(
+                "<tr><th scope=\"row\">{}</th><td class=\"picture\">{image}</td>{}{}</tr>\n",
+                escape(&first.model),
+                pair.iter().map(at).collect::<String>(),
+                (0..TARGETS.len()).map(price).collect::<String>()
+            )
+        };
+        Some(curves.chunk_by(|a, b| a.model == b.model).map(row).collect())
     }
 
     fn timing_section(&self) -> Option<String> {
@@ -223,6 +228,11 @@ fn slider(id: &str, counts: &[usize]) -> String {
         list.join(" "),
         max = counts.len().saturating_sub(1),
     )
+}
+
+/// One image of a sprite; `moving` ones follow the sliders.
+fn picture(class: &str, column: usize) -> String {
+    format!("<i class=\"{class}\" style=\"--at:{column}\"></i>")
 }
 
 fn errors(errors: &[Measure]) -> String {

@@ -19,7 +19,8 @@ impl Report {
         section("Figure 2", self.figure2_caption(), "![norms](figure2.svg)".into());
         section("One layer\u{2019}s spectrum", self.spectrum_caption(), "![spectrum](figure2-spectrum.svg)".into());
         section("Figure 3", self.figure3_caption(), "![reconstructions](figure3.png)".into());
-        let figure4 = self.figure4_caption().zip(self.factor_sentence()).map(|(a, b)| format!("{a}\n\n{b}"));
+        let figure4 =
+            self.figure4_caption().zip(self.factor_sentences()).map(|(a, b)| format!("{a}\n\n**{}** {}", b[0], b[1]));
         section("Figure 4", figure4, format!("![error against iterations](figure4.svg)\n\n{}", self.prices()));
         section("Time", self.timing_caption(), self.times());
         parts.join("\n\n") + "\n"

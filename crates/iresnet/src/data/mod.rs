@@ -122,6 +122,17 @@ impl Dataset {
         &self.pixels[index * self.image_len()..(index + 1) * self.image_len()]
     }
 
+    /// `count` images at even distances, or all if there are fewer: of every class where classes come one after another.
+    pub fn spread(&self, count: usize) -> Dataset {
+        let count = count.min(self.len());
+        let places = || (0..count).map(|i| (2 * i + 1) * self.len() / (2 * count));
+        Dataset {
+            shape: self.shape,
+            pixels: Arc::new(places().flat_map(|i| self.image(i).iter().copied()).collect()),
+            labels: Arc::new(places().map(|i| self.labels[i]).collect()),
+        }
+    }
+
     /// The first `count` images, or all if there are fewer.
     pub fn first(&self, count: usize) -> Dataset {
         let count = count.min(self.len());
@@ -196,5 +207,11 @@ mod tests {
         let first = test.first(7);
         assert_eq!((first.len(), first.image(6)), (7, test.image(6)));
         assert_eq!(test.first(1000).len(), 364);
+        let spread = test.spread(10);
+        assert_eq!((spread.len(), spread.image(3), spread.labels[3]), (10, test.image(127), test.labels[127]));
+        let sorted = Dataset { labels: Arc::new((0..364).map(|i| i / 37).collect()), ..test.clone() };
+        assert_eq!(*sorted.spread(10).labels, (0..10).collect::<Vec<u32>>(), "every class");
+        assert_eq!(test.spread(1000).pixels, test.pixels);
+        assert!(test.spread(0).is_empty());
     }
 }

@@ -1,0 +1,112 @@
+//! From data to figures on networks that train in a moment.
+
+use std::sync::atomic::AtomicBool;
+
+use iresnet::data::{self, Split};
+use iresnet::evaluate::reconstruction;
+use iresnet::model::{Input, Norm};
+use iresnet::solve::{Picard, Stop};
+use iresnet::train::{RunConfig, RunRecord};
+use iresnet_lab::figure4::{Figure4, TARGETS};
+use iresnet_lab::inversion::Inversion;
+use iresnet_lab::networks::{MODELS, Networks, networks, run_name};
+use iresnet_lab::{LabError, figure3, figure4, spectra, table1};
+
+fn small() -> (RunRecord, Split) {
+    let split = data::load("digits", &data::default_dir(), &()).unwrap();
+    let overrides = ["model.blocks=[1,1]".into(), "train.epochs=1".into(), "train.batch_size=128".into()];
+    let config = RunConfig::preset_with("digits", &overrides).unwrap();
+    let record = RunRecord {
+        version: "test".into(),
+        device: String::new(),
+        preset: "digits".into(),
+        data: "digits".into(),
+        data_name: split.name.clone(),
+        classes: split.classes.clone(),
+        normalization: split.normalization.clone(),
+        input: Input { channels: 1, height: 8, width: 8, classes: 10 },
+        seed: 1,
+        model: config.model,
+        train: config.train,
+    };
+    (record, split)
+}
+
+#[test]
+fn figures_agree_with_the_networks() {
+    let (record, split) = small();
+    let dir = tempfile::tempdir().unwrap();
+    let stop = AtomicBool::new(false);
+    let Networks { trained, diverged } = networks(&record, &split, dir.path(), &stop, |_, _| ()).unwrap();
+    assert!(diverged.is_empty());
+    let names: Vec<String> = trained.iter().map(|network| network.name()).collect();
+    assert_eq!(names, ["vanilla", "batch", "c0.9", "c0.7", "c0.5", "c0.3"]);
+    let normalised = &trained[2];
+
+    // The row is what the library's evaluation says.
+    let row = table1::row(normalised, &split, 50).unwrap();
+    let lipschitz = normalised.certificate().contractions(&normalised.model);
+    let limits = Stop { tolerance: 0.0, max_iterations: 100 };
+    let normalization = &normalised.record.normalization;
+    let images = split.test.spread(50);
+    let expected = reconstruction(
+        &normalised.model,
+        &images,
+        normalization,
+        &Picard,
+        limits,
+        lipschitz.as_deref(),
+        &mut |_, _| {},
+    )
+    .unwrap();
+    assert_eq!((row.normed_l2.0, row.samples), (expected.normed_l2, 50));
+    assert!(row.guaranteed_inverse && row.normed_l2.0 < 1e-6, "{row:?}");
+    // Pixels of the digits' input lie in [-0.5, 0.5].
+    assert!(row.rms_per_value.0 > 0.0 && row.rms_per_value.0 < 0.5 * row.normed_l2.0 * 1.0001, "{row:?}");
+
+    // After 100 iterations the pictures are the images; without any they are not.
+    let shown = figure3::reconstructions(normalised, &split).unwrap();
+    let originals = figure3::originals(&record, &split).originals;
+    assert_eq!(shown.pixels.last(), originals.first());
+    assert_ne!(shown.pixels.first(), originals.first());
+    assert_eq!(shown.errors.len(), figure3::COUNTS.len());
+
+    // Each curve is below its targets where it says so, and above them one iteration earlier.
+    let curves = figure4::curves(normalised, &split).unwrap();
+    let inversion = Inversion::new(normalised, &split.test.spread(figure4::SAMPLES));
+    for (target, needed) in TARGETS.iter().zip(&curves[0].evaluations) {
+        let needed = needed.expect("a certified network reaches every target");
+        assert!(inversion.invert(&Picard, needed).unwrap().mean_error() <= *target);
+        assert!(needed == 0 || inversion.invert(&Picard, needed - 1).unwrap().mean_error() > *target);
+    }
+    assert_eq!(Figure4::of(curves, figure4::SAMPLES).factors, [None; 3], "one network is no line");
+
+    let norms = spectra::spectra(&trained, &|_, _, _| {}).unwrap();
+    for (network, norms) in trained.iter().zip(&norms.networks) {
+        assert!(norms.layers.iter().all(|layer| layer.lower <= layer.upper));
+        if let Norm::Spectral { coeff } = network.record.model.norm {
+            // The estimate that normalises is from below, after ten iterations at the end of the epoch.
+            assert!(norms.layers.iter().all(|layer| layer.upper < coeff * 1.05), "{norms:?}");
+        }
+    }
+}
+
+#[test]
+fn finished_runs_are_used_and_other_runs_refused() {
+    let (record, split) = small();
+    let dir = tempfile::tempdir().unwrap();
+    let go = AtomicBool::new(false);
+    networks(&record, &split, dir.path(), &go, |_, _| ()).unwrap();
+    let weights = dir.path().join(run_name(MODELS[2])).join("last.safetensors");
+    let written = std::fs::metadata(&weights).unwrap().modified().unwrap();
+    // What does not matter to the weights may differ.
+    let renamed = RunRecord { preset: "mine".into(), version: "later".into(), ..record.clone() };
+    let again = networks(&renamed, &split, dir.path(), &go, |_, _| ()).unwrap();
+    assert_eq!(std::fs::metadata(&weights).unwrap().modified().unwrap(), written);
+    assert_eq!(again.trained[2].record.preset, "digits", "the run's own configuration");
+    let other = RunRecord { seed: 2, ..record.clone() };
+    let message = networks(&other, &split, dir.path(), &go, |_, _| ()).unwrap_err().to_string();
+    assert!(message.contains("seed 1") && message.contains("asks for 2"), "{message}");
+    let stopped = networks(&record, &split, &dir.path().join("new"), &AtomicBool::new(true), |_, _| ());
+    assert!(matches!(stopped, Err(LabError::Stopped)));
+}
