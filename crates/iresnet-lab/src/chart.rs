@@ -11,7 +11,7 @@ pub const COLOURS: [&str; 6] = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e6
 /// Space around the plot: left, top, right, bottom.
 const MARGIN: (f64, f64, f64, f64) = (62.0, 34.0, 16.0, 46.0);
 /// Width of a line of the legend.
-const LEGEND_WIDTH: f64 = 104.0;
+const LEGEND_WIDTH: f64 = 108.0;
 
 /// Colour of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -52,7 +52,13 @@ impl Report {
                 format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&row[0]))
             })
             .collect();
-        let heads: String = HEADINGS.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
+        let heads: String = HEADINGS
+            .iter()
+            .map(|head| {
+                let class = if *head == "outcomes" { " class=\"words\"" } else { "" };
+                format!("<th scope=\"col\"{class}>{}</th>", escape(head))
+            })
+            .collect();
         let table = scrolling("Table 1", &format!("<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>"));
         (!self.rows.is_empty()).then(|| section("table1", "Table 1: six networks", &table, &self.table_caption()))
     }

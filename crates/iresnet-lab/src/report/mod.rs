@@ -53,7 +53,7 @@ pub struct Report {
 /// A file of the report: name and content.
 pub type File = (String, Vec<u8>);
 
-const HEADINGS: [&str; 12] = [
+const HEADINGS: [&str; 11] = [
     "model",
     "error %",
     "paper's",
@@ -63,14 +63,13 @@ const HEADINGS: [&str; 12] = [
     "Lip(g) at most",
     "iterations a block",
     "RMS per value",
-    "outcomes",
-    "epochs",
     "training",
+    "outcomes",
 ];
 
 impl Report {
     /// The table's cells, without the headings.
-    fn cells(&self) -> Vec<[String; 12]> {
+    fn cells(&self) -> Vec<[String; 11]> {
         let cells = |row: &Row| {
             let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
             let column = usize::from(!self.data.contains("cifar"));
@@ -85,9 +84,8 @@ impl Report {
                 format!("{:.3}", row.largest_block_lipschitz),
                 format!("{:.1}", row.iterations),
                 row.rms_per_value.scientific(),
-                outcomes.collect::<Vec<_>>().join(", "),
-                row.epochs.to_string(),
                 duration(row.training_seconds),
+                outcomes.collect::<Vec<_>>().join(", "),
             ]
         };
         self.rows.iter().map(cells).collect()
@@ -95,12 +93,12 @@ impl Report {
 
     /// The table's first columns for a terminal; nothing without a table.
     pub fn text(&self) -> String {
-        let rows: Vec<[String; 12]> = [HEADINGS.map(String::from)].into_iter().chain(self.cells()).collect();
+        let rows: Vec<[String; 11]> = [HEADINGS.map(String::from)].into_iter().chain(self.cells()).collect();
         if rows.len() == 1 {
             return String::new();
         }
         let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-        let cell = |row: &[String; 12], i: usize| match i {
+        let cell = |row: &[String; 11], i: usize| match i {
             0 => format!("{:<w$}", row[i], w = width(i)),
             _ => format!("{:>w$}", row[i], w = width(i)),
         };
