@@ -326,7 +326,7 @@ fn wrong_use_is_explained() {
     fails(&train(&out, &["--epochs", "0"]), 2, &["train.epochs = 0", "at least 1"]);
     fails(
         &["train", "--out", &out, "--set", "model.blocks=[1,1,1,1,1]"],
-        1,
+        2,
         &["stage 5 would downsample 1x1", "divide by 16"],
     );
     fails(&train(&out, &["--data", "nowhere"]), 1, &["--data nowhere is neither"]);

@@ -72,7 +72,7 @@ pub fn spectra(networks: &[Network], progress: Progress<'_>) -> Result<Spectra, 
     Ok(Spectra {
         layer: layer.map_or_else(String::new, |layer| layer.name.clone()),
         values: layer.map_or(0, |layer| layer.circular.len()),
-        svg: figure2::plot(&drawn)?,
+        svg: figure2::largest(&drawn)?,
         networks: computed
             .iter()
             .map(|(label, spectrum)| NetworkNorms {

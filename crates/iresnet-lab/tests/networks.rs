@@ -28,6 +28,7 @@ fn small() -> (RunRecord, Split) {
         seed: 1,
         model: config.model,
         train: config.train,
+        memory: Default::default(),
     };
     (record, split)
 }

@@ -15,7 +15,7 @@ use crate::Verdict;
 use crate::args::{InvertArgs, UsageError};
 
 use super::certify::certify;
-use super::data::{largest_byte, load};
+use super::data::load;
 
 /// One image of the report.
 #[derive(Serialize)]

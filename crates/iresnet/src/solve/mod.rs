@@ -240,7 +240,8 @@ impl Lane {
 
 /// Whether these are all the samples of one pack, each in its own lane.
 fn whole_pack(moves: &[(usize, usize)]) -> bool {
-    moves.len() == LANES && moves.iter().enumerate().all(|(i, &(l, sample))| l == i && sample == moves[0].1 + i)
+    moves.len() == LANES
+        && moves.iter().enumerate().all(|(i, &(l, sample))| l == i && sample == moves[0].1 + i)
         && moves[0].1.is_multiple_of(LANES)
 }
 
