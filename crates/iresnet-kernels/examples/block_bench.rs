@@ -21,13 +21,16 @@ fn best(mut run: impl FnMut()) -> f64 {
 
 fn main() {
     println!("level {:?}", Level::current());
-    // Arguments name the blocks wanted, like 48/12; none means all.
+    // Arguments name the blocks wanted, like 48/12; none means all. `elu` takes that instead of ReLU.
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     for (channels, bottleneck, size) in NETWORK_BLOCKS {
         if !wanted.is_empty() && !wanted.contains(&format!("{channels}/{bottleneck}")) {
             continue;
         }
-        let shape = BlockShape::paper(ImageShape { channels, height: size, width: size }, bottleneck);
+        let mut shape = BlockShape::paper(ImageShape { channels, height: size, width: size }, bottleneck);
+        if wanted.iter().any(|name| name == "elu") {
+            shape.activation = Activation::Elu;
+        }
         let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
         let flops = 128.0 * 2.0 * (size * size) as f64 * (18 * channels * bottleneck + bottleneck * bottleneck) as f64;
         let plan = BlockPlan::new(&shape, &weights, None, Purpose::Training);

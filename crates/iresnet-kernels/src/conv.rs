@@ -316,7 +316,10 @@ fn convolve_inner<S: Simd>(
     let mut output = output;
     let bias = conv.bias.as_deref().filter(|_| bias);
     match &conv.weights {
-        Weights::Winograd(winograd) => winograd.run::<S>(source, bias, &mut scratch.transforms, &mut output),
+        Weights::Winograd(winograd) => {
+            let source = source.settled::<S>(conv.shape.in_channels, &mut scratch.plane);
+            winograd.run::<S>(source, bias, &mut scratch.transforms, &mut output);
+        }
         Weights::Direct(weights) => {
             let plane = Plane::of(&conv.shape);
             let input = scratch.plane.sized(plane.len());

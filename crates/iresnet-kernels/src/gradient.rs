@@ -42,7 +42,7 @@ impl<'a> GradientSums<'a> {
         match &mut self.winograd {
             Some((winograd, sums)) => {
                 let sums = sums.sized(winograd.len());
-                winograd.add(self.level, input, cotangent, step, &mut scratch.transforms, sums, self.empty);
+                winograd.add(self.level, input, cotangent, step, scratch, sums, self.empty);
             }
             None => direct(self.level, &self.shape, input, cotangent, step, &mut scratch.plane, weights),
         }

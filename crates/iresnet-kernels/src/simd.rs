@@ -25,6 +25,15 @@ pub(crate) trait Simd: Copy {
     fn relu(self) -> Self;
     /// 1 where `self > 0`, else 0.
     fn is_positive(self) -> Self;
+    fn div(self, other: Self) -> Self;
+    /// `max(self, bound)`; NaN stays NaN.
+    fn max(self, bound: Self) -> Self;
+    /// The nearest whole number, ties to even.
+    fn round(self) -> Self;
+    /// `self 2^n` for whole `n` from -126 to 127.
+    fn times_power_of_two(self, n: Self) -> Self;
+    /// `yes` where `condition > 0`, else `no`.
+    fn if_positive(condition: Self, yes: Self, no: Self) -> Self;
     /// The lanes whose bit is set, 0 in the others.
     fn keep(self, bits: u16) -> Self;
     /// Sixteen vectors as the rows of a matrix, transposed.
@@ -95,6 +104,26 @@ impl Simd for V {
     #[inline(always)]
     fn is_positive(self) -> Self {
         self.map(|z| if z > 0.0 { 1.0 } else { 0.0 })
+    }
+    #[inline(always)]
+    fn div(self, other: Self) -> Self {
+        std::array::from_fn(|l| self[l] / other[l])
+    }
+    #[inline(always)]
+    fn max(self, bound: Self) -> Self {
+        std::array::from_fn(|l| if self[l] < bound[l] { bound[l] } else { self[l] })
+    }
+    #[inline(always)]
+    fn round(self) -> Self {
+        self.map(f32::round_ties_even)
+    }
+    #[inline(always)]
+    fn times_power_of_two(self, n: Self) -> Self {
+        std::array::from_fn(|l| self[l] * f32::from_bits(((n[l] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn if_positive(condition: Self, yes: Self, no: Self) -> Self {
+        std::array::from_fn(|l| if condition[l] > 0.0 { yes[l] } else { no[l] })
     }
     #[inline(always)]
     fn keep(self, bits: u16) -> Self {
@@ -189,6 +218,29 @@ mod x86 {
             })
         }
         #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            Avx512(unsafe { _mm512_div_ps(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn max(self, bound: Self) -> Self {
+            Avx512(unsafe { _mm512_max_ps(bound.0, self.0) })
+        }
+        #[inline(always)]
+        fn round(self) -> Self {
+            Avx512(unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0) })
+        }
+        #[inline(always)]
+        fn times_power_of_two(self, n: Self) -> Self {
+            Avx512(unsafe { _mm512_scalef_ps(self.0, n.0) })
+        }
+        #[inline(always)]
+        fn if_positive(condition: Self, yes: Self, no: Self) -> Self {
+            Avx512(unsafe {
+                let mask = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(condition.0, _mm512_setzero_ps());
+                _mm512_mask_blend_ps(mask, no.0, yes.0)
+            })
+        }
+        #[inline(always)]
         fn keep(self, bits: u16) -> Self {
             Avx512(unsafe { _mm512_maskz_mov_ps(bits, self.0) })
         }
@@ -273,6 +325,37 @@ mod x86 {
                 let (zero, one) = (_mm256_setzero_ps(), _mm256_set1_ps(1.0));
                 let positive = |v| _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(v, zero), one);
                 Avx2(positive(self.0), positive(self.1))
+            }
+        }
+        #[inline(always)]
+        fn div(self, other: Self) -> Self {
+            unsafe { Avx2(_mm256_div_ps(self.0, other.0), _mm256_div_ps(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn max(self, bound: Self) -> Self {
+            unsafe { Avx2(_mm256_max_ps(bound.0, self.0), _mm256_max_ps(bound.1, self.1)) }
+        }
+        #[inline(always)]
+        fn round(self) -> Self {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            unsafe { Avx2(_mm256_round_ps::<NEAREST>(self.0), _mm256_round_ps::<NEAREST>(self.1)) }
+        }
+        #[inline(always)]
+        fn times_power_of_two(self, n: Self) -> Self {
+            unsafe {
+                let bias = _mm256_set1_epi32(127);
+                let low = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n.0), bias));
+                let high = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(n.1), bias));
+                self.mul(Avx2(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high)))
+            }
+        }
+        #[inline(always)]
+        fn if_positive(condition: Self, yes: Self, no: Self) -> Self {
+            unsafe {
+                let zero = _mm256_setzero_ps();
+                let (low, high) =
+                    (_mm256_cmp_ps::<_CMP_GT_OQ>(condition.0, zero), _mm256_cmp_ps::<_CMP_GT_OQ>(condition.1, zero));
+                Avx2(_mm256_blendv_ps(no.0, yes.0, low), _mm256_blendv_ps(no.1, yes.1, high))
             }
         }
         #[inline(always)]

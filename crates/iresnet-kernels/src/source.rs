@@ -1,6 +1,7 @@
 //! What a convolution reads: values of the layer before, seen through an affine map, the activation and dropout.
 
 use crate::activation::Activation;
+use crate::buffer::Buffer;
 use crate::conv::Plane;
 use crate::simd::Simd;
 use crate::{LANES, V};
@@ -113,6 +114,26 @@ impl<'a> Source<'a> {
             Some(mask) => v.keep(mask.bits[at]).mul(S::splat(mask.scale)),
             None => v,
         }
+    }
+
+    /// This source, or a plain one with its values in `buffer` where computing a value costs more than loading it:
+    /// Winograd's patches overlap, so that they would be computed more than twice.
+    #[inline(always)]
+    pub(crate) fn settled<'b, S: Simd>(self, channels: usize, buffer: &'b mut Buffer) -> Source<'b>
+    where
+        'a: 'b,
+    {
+        if self.kind() != Kind::Any {
+            return self;
+        }
+        let buffer = buffer.sized(self.z.len());
+        let area = self.z.len() / channels;
+        for c in 0..channels {
+            for at in c * area..(c + 1) * area {
+                self.value::<S>(c, at).store(&mut buffer[at]);
+            }
+        }
+        Source::plain(buffer)
     }
 
     /// Fills a bordered buffer, border included.

@@ -217,7 +217,7 @@ impl Patch {
     }
 }
 
-/// `B^T d B` of the patch in one channel, frequencies `stride` vectors apart.
+/// `B^T d B` of the patch in one channel of a settled source, frequencies `stride` vectors apart.
 #[inline(always)]
 pub(crate) fn transform_source<S: Simd>(source: Source<'_>, patch: &Patch, c: usize, out: &mut [V], stride: usize) {
     let area = patch.height * patch.width;
@@ -225,38 +225,22 @@ pub(crate) fn transform_source<S: Simd>(source: Source<'_>, patch: &Patch, c: us
     let (y0, x0) = (usize::from(patch.top == 0), usize::from(patch.left == 0));
     let (y1, x1) = ((patch.height + 1 - patch.top).min(6), (patch.width + 1 - patch.left).min(6));
     let mut d = [[S::splat(0.0); 6]; 6];
-    let kind = source.kind();
-    if kind == Kind::Any {
-        let mut local = [[0.0; LANES]; FREQUENCIES];
-        for y in y0..y1 {
-            for x in x0..x1 {
-                let at = c * area + (patch.top + y - 1) * patch.width + patch.left + x - 1;
-                source.value::<S>(c, at).store(&mut local[6 * y + x]);
+    let values = &source.z[c * area..(c + 1) * area];
+    for y in 0..6 {
+        if y >= y0 && y < y1 {
+            // One too far to the left where the patch begins outside; that column is not read.
+            let row = (patch.top + y - 1) * patch.width + patch.left;
+            for x in 0..6 {
+                if x >= x0 && x < x1 {
+                    d[y][x] = S::load(&values[row + x - 1]);
+                }
             }
         }
+    }
+    if source.kind() == Kind::Relu {
         for y in 0..6 {
             for x in 0..6 {
-                d[y][x] = S::load(&local[6 * y + x]);
-            }
-        }
-    } else {
-        let values = &source.z[c * area..(c + 1) * area];
-        for y in 0..6 {
-            if y >= y0 && y < y1 {
-                // One too far to the left where the patch begins outside; that column is not read.
-                let row = (patch.top + y - 1) * patch.width + patch.left;
-                for x in 0..6 {
-                    if x >= x0 && x < x1 {
-                        d[y][x] = S::load(&values[row + x - 1]);
-                    }
-                }
-            }
-        }
-        if kind == Kind::Relu {
-            for y in 0..6 {
-                for x in 0..6 {
-                    d[y][x] = d[y][x].relu();
-                }
+                d[y][x] = d[y][x].relu();
             }
         }
     }

@@ -5,7 +5,7 @@
 //! the lanes are summed over, so one of the two sides is transposed to have channels in its vectors, and `G^T dU G` is
 //! left to the end.
 
-use crate::buffer::Buffer;
+use crate::buffer::Scratch;
 use crate::level::leveled;
 use crate::power::ConvShape;
 use crate::simd::Simd;
@@ -58,7 +58,7 @@ impl WinogradGradient {
         input: Source<'_>,
         cotangent: &[V],
         step: f32,
-        scratch: &mut Buffer,
+        scratch: &mut Scratch,
         sums: &mut [V],
         start: bool,
     ) {
@@ -77,7 +77,7 @@ fn add_inner<S: Simd>(
     input: Source<'_>,
     cotangent: &[V],
     step: f32,
-    scratch: &mut Buffer,
+    scratch: &mut Scratch,
     sums: &mut [V],
     start: bool,
 ) {
@@ -85,7 +85,8 @@ fn add_inner<S: Simd>(
     let (vector, scalar) = gradient.sides();
     let wide = vector.div_ceil(LANES);
     let (v_stride, m_stride) = (cin * TILES + 1, cout * TILES + 1);
-    let buffer = scratch.sized(FREQUENCIES * (v_stride + m_stride) + TERMS * wide);
+    let input = input.settled::<S>(cin, &mut scratch.plane);
+    let buffer = scratch.transforms.sized(FREQUENCIES * (v_stride + m_stride) + TERMS * wide);
     let (v, rest) = buffer.split_at_mut(FREQUENCIES * v_stride);
     let (m, turned) = rest.split_at_mut(FREQUENCIES * m_stride);
     let tiles = height.div_ceil(4) * width.div_ceil(4);
@@ -114,7 +115,7 @@ fn add_inner<S: Simd>(
     }
 }
 leveled!(fn add = add_inner(
-    gradient: &WinogradGradient, input: Source<'_>, cotangent: &[V], step: f32, scratch: &mut Buffer, sums: &mut [V],
+    gradient: &WinogradGradient, input: Source<'_>, cotangent: &[V], step: f32, scratch: &mut Scratch, sums: &mut [V],
     start: bool
 ));
 
