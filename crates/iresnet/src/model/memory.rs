@@ -123,9 +123,8 @@ impl Memory {
             Memory::Checkpoint(every) => every as u64 * (activation + largest),
             Memory::Reversible => 2 * activation + largest,
         };
-        // Weights, momentum and gradients with their copies at the seam of autodiff; in flight, a few activations in
-        // the trunk and about ten of the head's.
-        let parameters = 7 * layout.num_parameters() as u64;
+        // Weights, momentum, gradients; in flight, a few activations in the trunk and about ten of the head's.
+        let parameters = 3 * layout.num_parameters() as u64;
         4 * (kept + again + parameters + 14 * activation)
     }
 }

@@ -60,9 +60,9 @@ use tape::{BatchStatistics, TrainingPass};
 pub struct IResNet {
     pub(crate) config: ModelConfig,
     pub(crate) layout: Arc<Layout>,
-    pub(crate) trunk: Vec<f32>,
+    /// Shared with the training pass under way, which must not copy it; so is the state.
+    pub(crate) trunk: Arc<Vec<f32>>,
     pub(crate) head: Vec<f32>,
-    /// Shared with the training pass under way, which must not copy it.
     pub(crate) state: Arc<NormState>,
     memory: Memory,
     pool: Arc<Pool>,
@@ -112,7 +112,8 @@ impl ModelConfig {
         let (trunk, head) = init::initialize(&layout, seed);
         let state = Arc::new(NormState::new(&layout, self.norm.coeff().is_some(), seed));
         let (memory, pool) = Default::default();
-        let mut model = IResNet { config: self.clone(), layout: Arc::new(layout), trunk, head, state, memory, pool };
+        let (layout, trunk) = (Arc::new(layout), Arc::new(trunk));
+        let mut model = IResNet { config: self.clone(), layout, trunk, head, state, memory, pool };
         model.update_norms(5);
         Ok(model)
     }
@@ -146,7 +147,7 @@ impl IResNet {
 
     /// Mutable slices of all parameters, for optimisers: trunk, head.
     pub fn parameters_mut(&mut self) -> [&mut [f32]; 2] {
-        [&mut self.trunk, &mut self.head]
+        [Arc::make_mut(&mut self.trunk).as_mut_slice(), &mut self.head]
     }
 
     /// Advances the power iterations of spectral normalisation; nothing happens without it.
@@ -278,14 +279,14 @@ impl IResNet {
         assert_eq!(images.len(), n * input.channels * input.height * input.width, "values of {n} images");
         let device = device.clone().autodiff();
         let pass = self.training_pass(dropout);
-        let trunk = Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad();
         let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();
-        let mut slot = None;
+        let (mut slot, mut leaf) = (None, None);
         let (latent, mut statistics) = if fused {
-            let slot = slot.insert(Slot::new(pass, images, n));
-            let latent = operation::trunk(trunk.clone(), slot.clone());
+            let slot = slot.insert(Slot::new(pass, self.trunk.clone(), images, n));
+            let latent = operation::trunk(slot.clone(), &device);
             (latent, slot.take_statistics())
         } else {
+            let trunk = leaf.insert(Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad());
             let len = self.layout.statistics_len;
             let mut statistics = BatchStatistics { mean: vec![0.0; len], var: vec![0.0; len] };
             let images = Tensor::<1>::from_floats(images.as_slice(), &device).reshape([
@@ -310,7 +311,13 @@ impl IResNet {
         Differentiated {
             loss: loss.inner().into_data().try_into_vec::<f32>().expect("a float32 loss")[0],
             correct: count_correct(&logits, labels),
-            gradients: Gradients { trunk: read(&trunk), head: read(&head) },
+            gradients: Gradients {
+                trunk: match (&slot, &leaf) {
+                    (Some(slot), _) => slot.take_gradient(),
+                    (None, leaf) => read(leaf.as_ref().expect("one of the two paths")),
+                },
+                head: read(&head),
+            },
             logits,
             memory: slot.map(|slot| slot.report()).unwrap_or_default(),
             statistics,

@@ -92,13 +92,13 @@ impl IResNet {
     /// Every tensor of the network by its `state_dict` name; `visit` gets name, shape and place.
     pub(crate) fn visit_mut(&mut self, visit: &mut Visit<'_>) -> Result<(), WeightsError> {
         let layout = self.layout.clone();
-        let norms = Arc::make_mut(&mut self.state);
+        let (norms, trunk) = (Arc::make_mut(&mut self.state), Arc::make_mut(&mut self.trunk));
         let mut power = norms.power.iter_mut();
         for block in layout.blocks() {
             for conv in &block.convs {
                 let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
-                visit(&format!("{}.weight", conv.name), &shape, Place::Values(&mut self.trunk[conv.weight.clone()]))?;
-                visit(&format!("{}.bias", conv.name), &shape[..1], Place::Values(&mut self.trunk[conv.bias.clone()]))?;
+                visit(&format!("{}.weight", conv.name), &shape, Place::Values(&mut trunk[conv.weight.clone()]))?;
+                visit(&format!("{}.bias", conv.name), &shape[..1], Place::Values(&mut trunk[conv.bias.clone()]))?;
                 if let Some(state) = power.next() {
                     let (u, v) = ([state.u.len()], [state.v.len()]);
                     visit(&format!("{}.u", conv.name), &u, Place::Values(&mut state.u))?;
@@ -109,8 +109,8 @@ impl IResNet {
                 let shape = [norm.scale.len()];
                 let statistics = norm.statistics.clone();
                 let name = &norm.name;
-                visit(&format!("{name}.weight"), &shape, Place::Values(&mut self.trunk[norm.scale.clone()]))?;
-                visit(&format!("{name}.bias"), &shape, Place::Values(&mut self.trunk[norm.shift.clone()]))?;
+                visit(&format!("{name}.weight"), &shape, Place::Values(&mut trunk[norm.scale.clone()]))?;
+                visit(&format!("{name}.bias"), &shape, Place::Values(&mut trunk[norm.shift.clone()]))?;
                 let mean = &mut norms.running_mean[statistics.clone()];
                 visit(&format!("{name}.running_mean"), &shape, Place::Values(mean))?;
                 let var = &mut norms.running_var[statistics];
