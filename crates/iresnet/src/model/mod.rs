@@ -232,6 +232,7 @@ impl IResNet {
             coeff: self.config.norm.coeff(),
             dropout,
             memory: self.memory,
+            kinked: self.config.activation == Activation::Relu,
             pool: self.pool.clone(),
         }
     }

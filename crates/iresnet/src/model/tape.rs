@@ -2,7 +2,8 @@
 //!
 //! What the backward pass needs of a block is its input and the outputs of its first two convolutions. [`Memory`] says
 //! which of these are kept; the others are made again: from a block's output by the inverse, or from the nearest kept
-//! input by the blocks in between. Kernels are prepared for a few blocks at a time and dropout masks replayed, so that
+//! input by the blocks in between. What is recovered has errors of about float32's rounding, which gradients would feel
+//! only where a value changes sides of ReLU's kink: the few values near zero are kept. Kernels are prepared for a few blocks at a time and dropout masks replayed, so that
 //! nothing but kept activations grows with depth.
 
 use std::sync::Arc;
@@ -21,11 +22,13 @@ use super::trunk::{enter, leave, plan};
 const NEGLIGIBLE: f32 = 1e-20;
 /// Blocks whose kernels are prepared together.
 const GROUP: usize = 8;
-/// Error of a recovered input, relative to the block's output, about float32's rounding of it. Gradients may err by 1e-4;
-/// what they are sensitive to is values that change sides of ReLU's kink, one in 1e6 or so at ten times this error.
-const RECOVERY_TOLERANCE: f32 = 1e-7;
+/// Error of a recovered input, relative to the block's output: a hundredth of the error that gradients may have, 1e-4.
+const RECOVERY_TOLERANCE: f32 = 3e-7;
 /// Evaluations of a branch after which its inverse is given up.
 const MAX_EVALUATIONS: usize = 30;
+/// Values this close to zero, relative to the root mean square of their pack, are kept. Errors of recovered values grow
+/// from block to block and stay far below this; about one value in ten thousand is kept.
+const KINK: f32 = 3e-4;
 /// Moves, relative to the output, that are rounding.
 const ROUNDING: f32 = 1.5e-7;
 
@@ -38,6 +41,8 @@ pub(crate) struct TrainingPass {
     pub coeff: Option<f64>,
     pub dropout: Option<Dropout>,
     pub memory: Memory,
+    /// Whether the derivative of κ jumps at zero.
+    pub kinked: bool,
     pub pool: Arc<Pool>,
 }
 
@@ -46,6 +51,14 @@ pub(crate) struct TrainingPass {
 struct Record {
     input: Option<Vec<f32>>,
     inner: Option<Inner>,
+    kinks: Option<Kinks>,
+}
+
+/// Values at which recovered activations must be exact, of every pack: of the input, and inside.
+#[derive(Default)]
+struct Kinks {
+    input: Vec<Vec<(u32, f32)>>,
+    hidden: Vec<Vec<(u32, f32)>>,
 }
 
 /// What happened inside a block.
@@ -110,7 +123,9 @@ impl TrainingPass {
                 for prepared in self.prepare(group, records.len(), samples, trunk, purpose) {
                     let place = records.len() - first;
                     let keep_inner = self.memory == Memory::Standard;
-                    let (out, inner) = self.run(&prepared, &packs, samples, trunk, keep_inner);
+                    let kinked = self.memory == Memory::Reversible && place > 0 && self.kinked;
+                    let (out, inner) = self.run(&prepared, &packs, samples, trunk, keep_inner || kinked);
+                    let kinks = kinked.then(|| Kinks::of(prepared.block, &packs, inner.as_ref()));
                     if let Some(Inner::Normalized(tape)) = &inner {
                         statistics.record(prepared.block, tape);
                     }
@@ -122,7 +137,8 @@ impl TrainingPass {
                             None
                         }
                     };
-                    records.push(Record { input, inner: inner.filter(|_| keep_inner) });
+                    let inner = self.kept(inner, keep_inner);
+                    records.push(Record { input, inner, kinks });
                 }
             }
         }
@@ -180,6 +196,17 @@ impl TrainingPass {
             keep_inner.then(|| self.pool.take(x.len() / block.shape.image.pack_len() * block.shape.hidden_len()));
         plan.forward(x, &mut out, hidden.as_deref_mut(), mask);
         (out, hidden.map(Inner::Hidden))
+    }
+
+    /// What is kept of what happened inside a block; buffers that are not go back to the pool.
+    fn kept(&self, inner: Option<Inner>, keep: bool) -> Option<Inner> {
+        match inner {
+            Some(Inner::Hidden(hidden)) if !keep => {
+                self.pool.give(hidden);
+                None
+            }
+            inner => inner.filter(|_| keep),
+        }
     }
 
     /// Input of a block, and what happened inside, from its output: fixed-point iterations until every image's error is
@@ -248,6 +275,31 @@ fn recover_pack(
         before = moves;
     }
     None
+}
+
+impl Kinks {
+    fn of(block: &Block, input: &[f32], inner: Option<&Inner>) -> Self {
+        let near = |values: &[f32], len: usize| {
+            values.par_chunks(len).map(|pack| iresnet_kernels::near_zero(pack, KINK)).collect()
+        };
+        match inner {
+            Some(Inner::Hidden(hidden)) => Kinks {
+                input: near(input, block.shape.image.pack_len()),
+                hidden: near(hidden, block.shape.hidden_len()),
+            },
+            _ => Kinks::default(),
+        }
+    }
+
+    fn restore(&self, input: &mut [f32], inner: &mut Inner) {
+        let Inner::Hidden(hidden) = inner else { return };
+        for (values, kinks) in [(input, &self.input), (hidden.as_mut_slice(), &self.hidden)] {
+            let len = values.len() / kinks.len().max(1);
+            for (pack, kinks) in values.chunks_exact_mut(len).zip(kinks) {
+                kinks.iter().for_each(|&(place, value)| pack[place as usize] = value);
+            }
+        }
+    }
 }
 
 impl BatchStatistics {
@@ -326,7 +378,10 @@ impl Tape {
     ) -> (Vec<f32>, Inner) {
         if self.records[index].input.is_none() {
             if let Some(output) = output.filter(|_| self.pass.memory == Memory::Reversible) {
-                if let Some((input, inner, evaluations)) = self.pass.recover(prepared, output, self.samples) {
+                if let Some((mut input, mut inner, evaluations)) = self.pass.recover(prepared, output, self.samples) {
+                    if let Some(kinks) = &self.records[index].kinks {
+                        kinks.restore(&mut input, &mut inner);
+                    }
                     self.report.evaluations += evaluations;
                     self.report.recovered += 1;
                     return (input, inner);
@@ -335,7 +390,7 @@ impl Tape {
             }
             self.recompute(stage, start, index, trunk);
         }
-        let Record { input, inner } = std::mem::take(&mut self.records[index]);
+        let Record { input, inner, .. } = std::mem::take(&mut self.records[index]);
         let input = input.expect("kept or computed again");
         let inner = inner.unwrap_or_else(|| {
             let (out, inner) = self.pass.run(prepared, &input, self.samples, trunk, true);
@@ -361,7 +416,7 @@ impl Tape {
                 let (out, inner) = self.pass.run(&prepared, &packs, self.samples, trunk, near);
                 let input = std::mem::replace(&mut packs, out);
                 match near || (at - from).is_multiple_of(stride) {
-                    true => self.records[at] = Record { input: Some(input), inner: inner.filter(|_| near) },
+                    true => self.records[at] = Record { input: Some(input), inner, kinks: None },
                     false => self.pass.pool.give(input),
                 }
                 at += 1;
