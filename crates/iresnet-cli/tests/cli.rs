@@ -312,6 +312,38 @@ fn reproduce_makes_the_report_and_goes_on() {
     fails(&[&arguments[..], &["--seed", "3"]].concat(), 1, &["is a run with seed 0", "asks for 3"]);
 }
 
+/// A batch that does not fit the address space in standard mode trains in reversible mode.
+#[test]
+#[cfg(target_os = "linux")]
+fn reversible_steps_fit_where_standard_ones_do_not() {
+    let step = |memory: &str| {
+        let options = "bench step --preset paper-cifar10 --blocks 16 16 16 --repeat 1 --memory";
+        let command = format!("ulimit -v 420000; exec {} {options} {memory}", env!("CARGO_BIN_EXE_iresnet"));
+        parts(&Command::new("bash").args(["-c", &command]).output().unwrap())
+    };
+    let (code, out, err) = step("reversible");
+    assert_eq!(code, 0, "{out}\n{err}");
+    let (code, _, err) = step("standard");
+    assert!(code != 0 && err.contains("memory allocation"), "{err}");
+}
+
+#[test]
+fn memory_modes_are_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(&dir, "out");
+    fails(&train(&out, &["--memory", "little"]), 2, &["standard, checkpoint=K", "or auto"]);
+    fails(&train(&out, &["--memory", "reversible", "--norm", "none"]), 2, &["need not have", "checkpoint=K"]);
+    let epoch = ["--epochs", "1", "--set", "model.blocks=[2,2]", "--batch", "128"];
+    for memory in ["reversible", "checkpoint=2"] {
+        let out = path(&dir, memory);
+        succeeds(&train(&out, &[&epoch[..], &["--memory", memory]].concat()));
+        let metrics = fs::read_to_string(Path::new(&out).join("metrics.jsonl")).unwrap();
+        assert!(metrics.contains(&format!("\"memory\":\"{memory}\"")), "{metrics}");
+    }
+    let summary = succeeds(&["summary", "--preset", "paper-cifar10", "--batch", "64"]);
+    assert!(summary.contains("training step of 64 images") && summary.contains("MB reversible"), "{summary}");
+}
+
 #[test]
 fn wrong_use_is_explained() {
     let dir = tempfile::tempdir().unwrap();

@@ -212,6 +212,23 @@ mod tests {
     }
 
     #[test]
+    fn the_choice_is_what_fits() {
+        use crate::model::Input;
+        let input = Input { channels: 3, height: 32, width: 32, classes: 10 };
+        let config = |norm| ModelConfig { norm, ..ModelConfig::preset("paper-cifar10").unwrap() };
+        let choose = |norm, available| {
+            let config = config(norm);
+            let layout = Layout::new(&config, input).unwrap();
+            Memory::choose(&config, &layout, 128, available)
+        };
+        let spectral = Norm::Spectral { coeff: 0.9 };
+        assert_eq!(choose(spectral, None), Memory::Standard);
+        assert_eq!(choose(spectral, Some(4 << 30)), Memory::Standard);
+        assert_eq!(choose(spectral, Some(1 << 28)), Memory::Reversible);
+        assert_eq!(choose(Norm::Batch, Some(1 << 28)), Memory::Checkpoint(7));
+    }
+
+    #[test]
     fn buffers_are_used_again() {
         let pool = Pool::default();
         pool.give(vec![0.0; 100]);
