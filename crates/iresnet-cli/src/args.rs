@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use iresnet::device::{DeviceChoice, DeviceError, OpenDevice};
 use iresnet::model::{Memory, Norm};
 use iresnet::train::RunConfig;
 
@@ -68,6 +69,31 @@ pub struct DataDir {
     pub data_dir: Option<PathBuf>,
 }
 
+/// What trains networks and classifies images.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct DeviceArg {
+    /// Trains and classifies: the CPU's own kernels, or a GPU through Vulkan in a build with `--features gpu`
+    ///
+    /// Inverse, spectra and certificates stay on the CPU.
+    #[arg(long = "device", default_value_t, value_name = "cpu|vulkan")]
+    pub choice: DeviceChoice,
+}
+
+impl DeviceArg {
+    /// Starts the device.
+    pub fn open(self) -> Result<OpenDevice> {
+        self.choice.open().map_err(|error| match error {
+            DeviceError::NotBuilt => UsageError(error.to_string()).into(),
+            error => error.into(),
+        })
+    }
+}
+
+/// What was asked for together with a GPU and is made of the CPU's kernels.
+pub fn only_on_cpu(what: &str) -> anyhow::Error {
+    UsageError(format!("{what} works on the CPU only; leave it or --device vulkan out")).into()
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum NormKind {
     /// Weights as they are: the inverse need not exist
@@ -127,6 +153,8 @@ pub struct TrainArgs {
     /// leaves a stage; inputs are recovered by the inverse), or auto (what fits the memory available)
     #[arg(long, default_value = "auto", value_name = "MODE")]
     pub memory: MemoryChoice,
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// Threads [default: all cores]
     #[arg(long)]
     pub threads: Option<usize>,
@@ -192,6 +220,8 @@ pub struct EvaluateArgs {
     /// At most this many iterations a block
     #[arg(long, default_value_t = 100)]
     pub max_iterations: usize,
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -378,6 +408,8 @@ pub struct BenchArgs {
     /// What to keep for the backward pass (step): standard, checkpoint=K or reversible
     #[arg(long, default_value = "standard", value_name = "MODE")]
     pub memory: Memory,
+    #[command(flatten)]
+    pub device: DeviceArg,
     /// Coefficient of spectral normalisation
     #[arg(long, default_value_t = 0.9)]
     pub coeff: f64,

@@ -374,6 +374,33 @@ fn wrong_use_is_explained() {
     fails(&["reproduce", "--out", &format!("{file}/r")], 1, &["cannot make the folder"]);
 }
 
+#[test]
+fn a_device_that_cannot_be_used_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(&dir, "out");
+    let commands = [train(&out, &[]), vec!["evaluate", &out], vec!["bench", "step"]];
+    for command in &commands {
+        let with = |device| [&command[..], &["--device", device]].concat();
+        fails(&with("tpu"), 2, &["tpu is not cpu or vulkan"]);
+        if cfg!(feature = "gpu") {
+            // A loader that is pointed at no driver finds none, on machines with a GPU as well.
+            let none = path(&dir, "none.json");
+            let mut command = iresnet(&with("vulkan"));
+            let output = command.env("VK_DRIVER_FILES", &none).env("VK_ICD_FILENAMES", &none).output().unwrap();
+            let (code, _, err) = parts(&output);
+            assert!(code == 1 && err.contains("no GPU with a Vulkan driver was found"), "{code} {err}");
+        } else {
+            fails(&with("vulkan"), 2, &["CPU only", "cargo build --release --features gpu"]);
+        }
+    }
+    fails(&["bench", "inverse", "--device", "vulkan"], 2, &["bench inverse works on the CPU only"]);
+    let reversible = ["bench", "step", "--memory", "reversible", "--device", "vulkan"];
+    fails(&reversible, 2, &["--memory reversible works on the CPU only"]);
+    assert!(!Path::new(&out).exists(), "nothing was made");
+    let help = succeeds(&["train", "--help"]);
+    assert!(help.contains("--device <cpu|vulkan>") && help.contains("certificates stay on the CPU"), "{help}");
+}
+
 fn copy_run(from: &str, to: &str) -> PathBuf {
     fs::create_dir_all(to).unwrap();
     for file in ["config.json", "last.safetensors"] {

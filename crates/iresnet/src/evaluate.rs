@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use burn::Tensor;
 use burn::tensor::Device;
 use serde::Serialize;
 
@@ -25,6 +26,28 @@ pub fn error_percent(
         seen += labels.len();
         progress(seen, data.len());
     });
+    100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
+}
+
+/// [`error_percent`] of the network as `device` computes it: another device rounds differently, and an image whose two
+/// largest logits are equal up to rounding may change sides.
+pub fn error_percent_on(
+    model: &IResNet,
+    data: &Dataset,
+    normalization: &Normalization,
+    device: &Device,
+    progress: &mut dyn FnMut(usize, usize),
+) -> f64 {
+    let input = model.layout().input;
+    let (mut correct, mut seen) = (0, 0);
+    for batch in Loader::evaluate(data, normalization, BATCH) {
+        let shape = [batch.labels.len(), input.channels, input.height, input.width];
+        let images = Tensor::<1>::from_floats(batch.images.as_slice(), device).reshape(shape);
+        let logits = model.forward(images).logits.into_data().try_into_vec::<f32>().expect("float32 logits");
+        correct += count_correct(&logits, &batch.labels);
+        seen += batch.labels.len();
+        progress(seen, data.len());
+    }
     100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
 }
 

@@ -2,6 +2,7 @@
 mod bytes;
 pub mod certificate;
 pub mod data;
+pub mod device;
 pub mod evaluate;
 pub mod model;
 pub mod residual;

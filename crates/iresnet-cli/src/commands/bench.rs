@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use iresnet::Device;
-use iresnet::model::{Dropout, DropoutKey, peak_resident_bytes};
+use iresnet::Tensor;
+use iresnet::device::{DeviceChoice, OpenDevice};
+use iresnet::model::{Dropout, DropoutKey, Memory, peak_resident_bytes};
 use iresnet::solve::{Picard, Stop};
 use iresnet::spectrum::ConvLayer;
 use iresnet::train::{RunConfig, Sgd};
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{BenchArgs, BenchKind, UsageError};
+use crate::args::{BenchArgs, BenchKind, UsageError, only_on_cpu};
 use crate::terminal::set_threads;
 
 use super::summary::usual_input;
@@ -21,6 +22,7 @@ use super::summary::usual_input;
 struct Timing {
     kind: String,
     preset: String,
+    device: String,
     batch: usize,
     iterations: Option<usize>,
     memory: Option<String>,
@@ -36,18 +38,27 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     if args.repeat == 0 || args.batch == 0 {
         return Err(UsageError("--repeat and --batch must be at least 1".into()).into());
     }
+    let name = |kind: BenchKind| format!("{kind:?}").to_lowercase();
+    if args.device.choice != DeviceChoice::Cpu && !matches!(args.kind, BenchKind::Step | BenchKind::Forward) {
+        return Err(only_on_cpu(&format!("bench {}", name(args.kind))));
+    }
+    if args.device.choice != DeviceChoice::Cpu && args.memory != Memory::Standard {
+        return Err(only_on_cpu(&format!("--memory {}", args.memory)));
+    }
+    let device = args.device.open()?;
     let mut times = match args.kind {
         BenchKind::Block => block(&args),
         BenchKind::Norm => norm(&args),
-        _ => network(&args)?,
+        _ => network(&args, &device)?,
     };
     times.sort_by(f64::total_cmp);
     let timing = Timing {
-        kind: format!("{:?}", args.kind).to_lowercase(),
+        kind: name(args.kind),
         preset: match args.kind {
             BenchKind::Block | BenchKind::Norm => String::new(),
             _ => args.preset.clone(),
         },
+        device: device.name,
         batch: args.batch,
         iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations),
         memory: (args.kind == BenchKind::Step).then(|| args.memory.to_string()),
@@ -85,7 +96,7 @@ fn time(repeat: usize, mut call: impl FnMut()) -> Vec<f64> {
         .collect()
 }
 
-fn network(args: &BenchArgs) -> Result<Vec<f64>> {
+fn network(args: &BenchArgs, device: &OpenDevice) -> Result<Vec<f64>> {
     let mut config = RunConfig::preset(&args.preset).map_err(|e| UsageError(e.to_string()))?;
     config.model.norm = args.norm.norm(args.coeff);
     if let Some(blocks) = &args.blocks {
@@ -97,11 +108,18 @@ fn network(args: &BenchArgs) -> Result<Vec<f64>> {
     let images: Vec<f32> = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
     let labels: Vec<u32> = (0..args.batch).map(|i| (i % input.classes) as u32).collect();
     Ok(match args.kind {
+        BenchKind::Forward if args.device.choice != DeviceChoice::Cpu => {
+            let shape = [args.batch, input.channels, input.height, input.width];
+            time(args.repeat, || {
+                let images = Tensor::<1>::from_floats(images.as_slice(), &device.device).reshape(shape);
+                _ = model.forward(images).logits.into_data();
+            })
+        }
         BenchKind::Forward => {
             let trunk = model.fixed_trunk();
             time(args.repeat, || {
                 let latent = trunk.forward(&images);
-                _ = model.classify(model.latent_tensor(latent, args.batch, &Device::flex())).into_data();
+                _ = model.classify(model.latent_tensor(latent, args.batch, &device.device)).into_data();
             })
         }
         BenchKind::Step => {
@@ -112,7 +130,7 @@ fn network(args: &BenchArgs) -> Result<Vec<f64>> {
                 model.update_norms(1);
                 let key = DropoutKey { seed: 0, step, probability: config.model.dropout };
                 let dropout = (key.probability > 0.0).then_some(Dropout::Drawn(key));
-                let result = model.differentiate(images.clone(), &labels, dropout, &Device::flex());
+                let result = model.differentiate(images.clone(), &labels, dropout, &device.device);
                 // A rate at which random labels do not blow the weights up; the work is the same.
                 sgd.step(&mut model, &result.gradients, &config.train, 1e-4);
                 model.track(&result);

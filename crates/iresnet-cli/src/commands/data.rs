@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use iresnet::data::{self, OFFICIAL, Progress, Split};
+use iresnet::device::OpenDevice;
 use iresnet::model::{Input, Memory};
 use iresnet::train::{RunConfig, RunRecord};
 
@@ -74,7 +75,7 @@ impl Loaded {
     pub fn record(&self, preset: &str, config: RunConfig, seed: u64) -> RunRecord {
         RunRecord {
             version: env!("CARGO_PKG_VERSION").into(),
-            device: format!("cpu {:?}", iresnet_kernels::Level::current()).to_lowercase(),
+            device: OpenDevice::cpu().name,
             preset: preset.into(),
             data: self.data.clone(),
             data_name: self.split.name.clone(),

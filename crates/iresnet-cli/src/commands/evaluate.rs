@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use iresnet::evaluate::{error_percent, reconstruction};
+use iresnet::evaluate::{error_percent_on, reconstruction};
 use iresnet::solve::{Outcome, Picard, Stop};
 use iresnet::train::RunDir;
 use serde::Serialize;
@@ -22,6 +22,8 @@ struct Evaluation {
     data: String,
     version: &'static str,
     seed: u64,
+    /// What classified; the inverse ran on the CPU.
+    device: String,
     error_percent: f64,
     normed_l2: serde_json::Value,
     largest_normed_l2: serde_json::Value,
@@ -36,12 +38,15 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     if args.invert_samples == 0 || args.max_iterations == 0 {
         return Err(UsageError("--invert-samples and --max-iterations must be at least 1".into()).into());
     }
+    let device = args.device.open()?;
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let data = args.data.as_deref().unwrap_or(&record.data);
     let loaded = load_for_run(&record, args.data.as_deref(), &args.data_dir)?;
     let test = &loaded.split.test;
     let progress = bar(test.len() as u64, "classifying");
-    let error = error_percent(&model, test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
+    let error = error_percent_on(&model, test, &record.normalization, &device.device, &mut |done, _| {
+        progress.set_position(done as u64);
+    });
     progress.finish_and_clear();
     let certificate = certify(&model);
     let inverted = test.spread(args.invert_samples);
@@ -66,6 +71,7 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
         data: data.into(),
         version: env!("CARGO_PKG_VERSION"),
         seed: record.seed,
+        device: device.name,
         error_percent: error,
         normed_l2: numbers["normed_l2"].clone(),
         largest_normed_l2: numbers["largest_normed_l2"].clone(),

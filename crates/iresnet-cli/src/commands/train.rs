@@ -1,12 +1,12 @@
 //! `iresnet train`
 
 use anyhow::Result;
-use iresnet::Device;
+use iresnet::device::DeviceChoice;
 use iresnet::model::{Layout, Memory, available_bytes};
 use iresnet::train::{Ended, RunDir, RunRecord, train};
 
 use crate::Verdict;
-use crate::args::{MemoryChoice, TrainArgs, UsageError};
+use crate::args::{MemoryChoice, TrainArgs, UsageError, only_on_cpu};
 use crate::terminal::{self, TrainingProgress};
 
 use super::data::load;
@@ -14,13 +14,15 @@ use super::data::load;
 pub fn run(args: TrainArgs) -> Result<Verdict> {
     let config = args.config()?;
     terminal::set_threads(args.threads)?;
+    let device = args.device.open()?;
     let loaded = load(&args.data, &args.data_dir)?;
     let mut record = loaded.record(&args.preset_name(), config, args.seed);
+    record.device = device.name;
     record.memory = memory(&args, &record)?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     let stop = terminal::stop_flag()?;
     let mut progress = TrainingProgress::new(record.model.norm.label(), 0);
-    let (_, state, ended) = train(&dir, &record, &loaded.split, &Device::flex(), &stop, &mut progress)?;
+    let (_, state, ended) = train(&dir, &record, &loaded.split, &device.device, &stop, &mut progress)?;
     let path = dir.path().display();
     match ended {
         Ended::Finished => {
@@ -38,6 +40,12 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
 
 /// The mode that was asked for, or one that fits; says which, and why.
 fn memory(args: &TrainArgs, record: &RunRecord) -> Result<Memory> {
+    if args.device.choice == DeviceChoice::Vulkan {
+        return match args.memory {
+            MemoryChoice::Auto | MemoryChoice::Fixed(Memory::Standard) => Ok(Memory::Standard),
+            MemoryChoice::Fixed(other) => Err(only_on_cpu(&format!("--memory {other}"))),
+        };
+    }
     let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
     let predicted = |memory: Memory| memory.predicted_bytes(&layout, record.train.batch_size) >> 20;
     let available = available_bytes();

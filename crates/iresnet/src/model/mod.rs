@@ -238,7 +238,7 @@ impl IResNet {
     }
 
     /// Chooses what training passes keep for their backward pass. Gradients are the same up to round-off
-    /// ([`Memory::Reversible`]: to about 1e-4 of their length).
+    /// ([`Memory::Reversible`]: to about 1e-4 of their length). A device without fused kernels keeps everything always.
     ///
     /// # Errors
     /// A choice that this network does not allow: see [`Memory::check`].
@@ -254,6 +254,8 @@ impl IResNet {
     /// # Shapes
     /// - images: `[n, channels, height, width]` as NCHW values
     /// - labels: `n` class numbers
+    ///
+    /// Runs on the fused kernels if `device` is the CPU ([`Device::flex`]), on the framework's operations elsewhere.
     ///
     /// # Panics
     /// If a label is not below the number of classes, or the sizes do not fit.
