@@ -333,7 +333,7 @@ fn memory_modes_are_explained() {
     let out = path(&dir, "out");
     fails(&train(&out, &["--memory", "little"]), 2, &["standard, checkpoint=K", "or auto"]);
     fails(&train(&out, &["--memory", "reversible", "--norm", "none"]), 2, &["need not have", "checkpoint=K"]);
-    let epoch = ["--epochs", "1", "--set", "model.blocks=[2,2]", "--batch", "128"];
+    let epoch = ["--epochs", "1", "--set", "model.blocks=[2,2]"];
     for memory in ["reversible", "checkpoint=2"] {
         let out = path(&dir, memory);
         succeeds(&train(&out, &[&epoch[..], &["--memory", memory]].concat()));
