@@ -379,6 +379,14 @@ pub enum BenchKind {
     Block,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum SolverKind {
+    /// The paper's iteration x <- y - g(x)
+    Picard,
+    /// Anderson acceleration of it, safeguarded
+    Anderson,
+}
+
 #[derive(Args, Debug)]
 pub struct BenchArgs {
     /// What to time
@@ -387,6 +395,11 @@ pub struct BenchArgs {
     /// Named configuration
     #[arg(long, default_value = "paper-cifar10")]
     pub preset: String,
+    /// A trained run with test images of its data, instead of a preset (forward, step, inverse, spectrum, norms)
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "blocks", "norm", "coeff"])]
+    pub run: Option<PathBuf>,
+    #[command(flatten)]
+    pub data_dir: DataDir,
     /// Residual blocks of each stage, instead of the preset's
     #[arg(long, num_args = 1..)]
     pub blocks: Option<Vec<usize>>,
@@ -413,7 +426,13 @@ pub struct BenchArgs {
     /// Coefficient of spectral normalisation
     #[arg(long, default_value_t = 0.9)]
     pub coeff: f64,
-    /// Fixed-point iterations a block (inverse)
+    /// Solver (inverse)
+    #[arg(long, value_enum, default_value = "picard")]
+    pub solver: SolverKind,
+    /// Residual, relative to the block's output, at which an image is done (inverse) [default: none, all make --iterations]
+    #[arg(long)]
+    pub tolerance: Option<f64>,
+    /// Fixed-point iterations a block, at most (inverse)
     #[arg(long, default_value_t = 20)]
     pub iterations: usize,
     /// Threads [default: all cores]

@@ -1,20 +1,24 @@
 //! `iresnet bench`
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
 use iresnet::Tensor;
+use iresnet::data::Loader;
 use iresnet::device::{DeviceChoice, OpenDevice};
-use iresnet::model::{Dropout, DropoutKey, Memory, peak_resident_bytes};
-use iresnet::solve::{Picard, Stop};
+use iresnet::evaluate::normed_l2;
+use iresnet::model::{Dropout, DropoutKey, IResNet, Memory, peak_resident_bytes};
+use iresnet::solve::{Anderson, Picard, Stop};
 use iresnet::spectrum::ConvLayer;
-use iresnet::train::{RunConfig, Sgd};
+use iresnet::train::{RunConfig, RunDir, Sgd};
 use serde::Serialize;
 
 use crate::Verdict;
-use crate::args::{BenchArgs, BenchKind, UsageError, only_on_cpu};
+use crate::args::{BenchArgs, BenchKind, SolverKind, UsageError, only_on_cpu};
 use crate::terminal::set_threads;
 
+use super::data::load_for_run;
 use super::summary::usual_input;
 
 /// What `--json` prints; seconds a call.
@@ -31,6 +35,17 @@ struct Timing {
     best: f64,
     median: f64,
     peak_rss_bytes: u64,
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// What an inverse reached: mean of `||x - x^|| / ||x||`, and iterations a block and image.
+#[derive(Default, Serialize)]
+struct Found {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normed_l2: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_iterations: Option<f64>,
 }
 
 pub fn run(args: BenchArgs) -> Result<Verdict> {
@@ -46,17 +61,18 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
         return Err(only_on_cpu(&format!("--memory {}", args.memory)));
     }
     let device = args.device.open()?;
+    let mut found = Found::default();
     let mut times = match args.kind {
         BenchKind::Block => block(&args),
         BenchKind::Norm => norm(&args),
-        _ => network(&args, &device)?,
+        _ => network(&args, &device, &mut found)?,
     };
     times.sort_by(f64::total_cmp);
     let timing = Timing {
         kind: name(args.kind),
         preset: match args.kind {
             BenchKind::Block | BenchKind::Norm => String::new(),
-            _ => args.preset.clone(),
+            _ => args.run.as_ref().map_or(args.preset.clone(), |run| run.display().to_string()),
         },
         device: device.name,
         batch: args.batch,
@@ -67,6 +83,7 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
         best: times[0],
         median: times[times.len() / 2],
         peak_rss_bytes: peak_resident_bytes(),
+        found,
     };
     match args.json {
         true => println!("{}", serde_json::to_string(&timing)?),
@@ -80,6 +97,9 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
             timing.threads,
             timing.peak_rss_bytes / 1_000_000
         ),
+    }
+    if let (false, Some(error), Some(iterations)) = (args.json, timing.found.normed_l2, timing.found.mean_iterations) {
+        println!("normed L2 {error:.2e}, {iterations:.2} iterations a block");
     }
     Ok(Verdict::Done)
 }
@@ -96,17 +116,48 @@ fn time(repeat: usize, mut call: impl FnMut()) -> Vec<f64> {
         .collect()
 }
 
-fn network(args: &BenchArgs, device: &OpenDevice) -> Result<Vec<f64>> {
+/// What is timed: a network, its recipe, images and labels.
+struct Subject {
+    model: IResNet,
+    config: RunConfig,
+    images: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+/// A fresh network of a preset, with numbers for images.
+fn fresh(args: &BenchArgs) -> Result<Subject> {
     let mut config = RunConfig::preset(&args.preset).map_err(|e| UsageError(e.to_string()))?;
     config.model.norm = args.norm.norm(args.coeff);
     if let Some(blocks) = &args.blocks {
         config.model.blocks = blocks.clone();
     }
     let input = usual_input(&args.preset);
-    let mut model = config.model.init(input, 0).map_err(|e| UsageError(e.to_string()))?;
+    let model = config.model.init(input, 0).map_err(|e| UsageError(e.to_string()))?;
     let len = input.channels * input.height * input.width;
-    let images: Vec<f32> = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
-    let labels: Vec<u32> = (0..args.batch).map(|i| (i % input.classes) as u32).collect();
+    let images = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+    let labels = (0..args.batch).map(|i| (i % input.classes) as u32).collect();
+    Ok(Subject { model, config, images, labels })
+}
+
+/// The network of a run, with test images of its data at even distances.
+fn trained(args: &BenchArgs, run: &Path) -> Result<Subject> {
+    let (record, model) = RunDir::open(run)?.load()?;
+    let test = load_for_run(&record, None, &args.data_dir)?.split.test.spread(args.batch);
+    if test.len() < args.batch {
+        return Err(UsageError(format!("--batch {} is more than the {} test images", args.batch, test.len())).into());
+    }
+    let batch = Loader::evaluate(&test, &record.normalization, args.batch).next().expect("a batch of test images");
+    let config = RunConfig { model: record.model, train: record.train };
+    Ok(Subject { model, config, images: batch.images, labels: batch.labels })
+}
+
+fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<Vec<f64>> {
+    let subject = match &args.run {
+        Some(run) => trained(args, run)?,
+        None => fresh(args)?,
+    };
+    let Subject { mut model, config, images, labels } = subject;
+    let input = model.layout().input;
     Ok(match args.kind {
         BenchKind::Forward if args.device.choice != DeviceChoice::Cpu => {
             let shape = [args.batch, input.channels, input.height, input.width];
@@ -141,10 +192,22 @@ fn network(args: &BenchArgs, device: &OpenDevice) -> Result<Vec<f64>> {
             let trunk = model.fixed_trunk();
             let latent = trunk.forward(&images);
             // A negative tolerance is never met: every block makes all its iterations.
-            let stop = Stop { tolerance: -1.0, max_iterations: args.iterations };
-            time(args.repeat, || {
-                _ = trunk.inverse(&latent, args.batch, &Picard, stop, None).expect("no certificate to contradict");
-            })
+            let stop = Stop { tolerance: args.tolerance.unwrap_or(-1.0), max_iterations: args.iterations };
+            let invert = || {
+                let inverted = match args.solver {
+                    SolverKind::Picard => trunk.inverse(&latent, args.batch, &Picard, stop, None),
+                    SolverKind::Anderson => trunk.inverse(&latent, args.batch, &Anderson::default(), stop, None),
+                };
+                inverted.expect("no certificate to contradict")
+            };
+            let times = time(args.repeat, || _ = invert());
+            let (inverted, report) = invert();
+            let len = images.len() / args.batch;
+            let errors = images.chunks(len).zip(inverted.chunks(len)).map(|(x, y)| normed_l2(x, y));
+            found.normed_l2 = Some(errors.sum::<f64>() / args.batch as f64);
+            let iterations: usize = report.images.iter().map(|image| image.iterations).sum();
+            found.mean_iterations = Some(iterations as f64 / (args.batch * model.layout().num_blocks()) as f64);
+            times
         }
         BenchKind::Norms => {
             let weights = model.effective_weights();
