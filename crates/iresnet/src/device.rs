@@ -14,7 +14,8 @@ pub enum DeviceChoice {
     /// The fused kernels on all cores.
     #[default]
     Cpu,
-    /// The first GPU that has a Vulkan driver, discrete ones before integrated ones.
+    /// The first GPU that has a Vulkan driver, discrete ones before integrated ones; where there is none, a software
+    /// renderer.
     Vulkan,
 }
 
@@ -52,19 +53,10 @@ pub enum DeviceError {
         "no GPU with a Vulkan driver was found (`vulkaninfo --summary` lists what there is); --device cpu needs none"
     )]
     NotFound,
-    /// All that answers computes on the CPU.
-    #[error(
-        "the only Vulkan driver here is a software renderer, which --device cpu outruns and which may crash; \
-         {SOFTWARE_VULKAN}=1 in the environment uses it all the same"
-    )]
-    Software,
     /// The driver refused.
     #[error("the Vulkan driver does not start: {0}")]
     Driver(String),
 }
-
-/// Allows software renderers, so that the path through Vulkan can be tried without a GPU.
-pub const SOFTWARE_VULKAN: &str = "IRESNET_SOFTWARE_VULKAN";
 
 /// A device that computes.
 #[derive(Clone, Debug)]
@@ -113,25 +105,22 @@ fn vulkan() -> Result<OpenDevice, DeviceError> {
 
 #[cfg(feature = "gpu")]
 fn start_vulkan() -> Result<OpenDevice, DeviceError> {
-    use burn::tensor::wgpu::WgpuBackend;
-    use burn::tensor::{DeviceKind, DeviceType};
+    use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
 
-    let found = Device::enumerate(DeviceType::Vulkan);
-    let is_there = |kind: &DeviceKind| found.contains(&Device::vulkan(kind.clone()));
-    let gpus = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
-    let software = Some(DeviceKind::Cpu).filter(is_there);
-    let kind = match gpus.into_iter().find(is_there) {
-        Some(gpu) => gpu,
-        None if software.is_none() => return Err(DeviceError::NotFound),
-        None if std::env::var_os(SOFTWARE_VULKAN).is_none_or(|value| value != "1") => {
-            return Err(DeviceError::Software);
-        }
-        None => DeviceKind::Cpu,
+    let start = |kind| match Device::wgpu_options().graphics_api(WgpuBackend::Vulkan).device_kind(kind).init() {
+        Ok(device) => Ok(Some(device)),
+        Err(WgpuInitError::AdapterUnavailable { .. }) => Ok(None),
+        Err(error) => Err(DeviceError::Driver(error.to_string())),
     };
-    let options = Device::wgpu_options().graphics_api(WgpuBackend::Vulkan).device_kind(kind);
-    let device = options.init().map_err(|error| DeviceError::Driver(error.to_string()))?;
-    let name = device.identity().map_or("vulkan".into(), |identity| format!("vulkan {}", identity.name));
-    Ok(OpenDevice { device, name })
+    let gpus = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
+    for kind in gpus.into_iter().chain([DeviceKind::Cpu]) {
+        if let Some(device) = start(kind)? {
+            let name = device.identity().map_or("vulkan".into(), |identity| format!("vulkan {}", identity.name));
+            return Ok(OpenDevice { device, name });
+        }
+    }
+    Err(DeviceError::NotFound)
 }
 
 #[cfg(test)]

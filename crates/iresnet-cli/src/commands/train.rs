@@ -17,6 +17,9 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     let device = args.device.open()?;
     let loaded = load(&args.data, &args.data_dir)?;
     let mut record = loaded.record(&args.preset_name(), config, args.seed);
+    if args.device.choice == DeviceChoice::Vulkan {
+        eprintln!("device: {}", device.name);
+    }
     record.device = device.name;
     record.memory = memory(&args, &record)?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
