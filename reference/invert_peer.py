@@ -1,13 +1,16 @@
-"""PyTorch's inverse of a trained run: the fewest Picard iterations that reach an accuracy, and how long they take.
+"""PyTorch's inverse of a trained run: the fewest Picard iterations that reach an accuracy, and how long they take beside
+ours.
 
     python invert_peer.py RUN [--images FOLDER] [--count 100] [--target 1e-6] [--repeat 5] [--threads 2]
+                          [--iterations K] [--binary ../target/release/iresnet]
 
 RUN is a run folder (`config.json`, `best.safetensors`). The images are the first of MNIST's test set in
 `IRESNET_DATA`, or those of FOLDER (PNG or JPEG, searched recursively, taken at even distances), normalised as the run
 says. Every block gets the same number of iterations, the smallest for which the normed L2 (mean of `|x - x^| / |x|`)
 is at most the target; the faster of PyTorch's memory layouts counts. Beside it: the batch-wide stopping rule
-`|x_k+1 - x_k| <= tolerance |x_k+1|` at the loosest tolerance that reaches the target. One JSON object on standard
-output.
+`|x_k+1 - x_k| <= tolerance |x_k+1|` at the loosest tolerance that reaches the target (left out, and nothing searched,
+where `--iterations` says how many Picard iterations are the fewest). Ours is `iresnet bench inverse --run RUN` at the
+loosest tolerance that reaches it, a process between the rounds of PyTorch. One JSON object on standard output.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import copy
 import gzip
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,8 +86,18 @@ def fewest_iterations(error: Callable[[int], float], target: float, limit: int =
     return high
 
 
-def time_layouts(network: Network, latent: torch.Tensor, invert: Callable, repeat: int) -> dict:
-    """Best and median seconds a call in each layout, their rounds alternating."""
+def bench_ours(args: argparse.Namespace, tolerance: float, repeat: int) -> dict:
+    """`iresnet bench inverse` on the run's test images."""
+    options = ["--run", args.run, "--batch", args.count, "--tolerance", tolerance, "--iterations", 200]
+    command = [args.binary, "bench", "inverse", *options, "--repeat", repeat, "--threads", args.threads, "--json"]
+    result = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(result.stdout)
+
+
+def time_layouts(
+    network: Network, latent: torch.Tensor, invert: Callable, repeat: int, between: Callable = lambda: None
+) -> dict:
+    """Best and median seconds a call in each layout, their rounds alternating, `between` called after each."""
     ready = {
         name: (copy.deepcopy(network).to(memory_format=form), latent.contiguous(memory_format=form))
         for name, form in LAYOUTS.items()
@@ -95,6 +109,7 @@ def time_layouts(network: Network, latent: torch.Tensor, invert: Callable, repea
             invert(model, z)
             if round_ > 0:
                 seconds[name].append(time.perf_counter() - start)
+        between()
     return {name: {"best": min(s), "median": median(s)} for name, s in seconds.items()}
 
 
@@ -106,6 +121,8 @@ def main() -> None:
     parser.add_argument("--target", type=float, default=1e-6)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--iterations", type=int, help="the fewest, where they are known")
+    parser.add_argument("--binary", type=Path, default=Path(__file__).parent.parent / "target/release/iresnet")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
@@ -125,11 +142,37 @@ def main() -> None:
         return errors[iterations]
 
     report: dict = {"images": args.count, "target": args.target, "threads": args.threads, "torch": torch.__version__}
-    iterations = fewest_iterations(error, args.target)
+    if args.iterations:
+        error(args.iterations)
+    iterations = args.iterations or fewest_iterations(error, args.target)
     report["errors_by_iterations"] = dict(sorted(errors.items()))
+    tolerances = (10.0 ** (-exponent / 2) for exponent in range(8, 17))
+    ours = next(t for t in tolerances if bench_ours(args, t, 1)["normed_l2"] <= args.target)
+    rounds: list[dict] = []
     if iterations is not None:
-        times = time_layouts(network, latent, lambda model, z: model.inverse(z, iterations), args.repeat)
+        times = time_layouts(
+            network,
+            latent,
+            lambda model, z: model.inverse(z, iterations),
+            args.repeat,
+            lambda: rounds.append(bench_ours(args, ours, 3)),
+        )
         report["fixed"] = {"iterations": iterations, "normed_l2": errors[iterations], "seconds": times}
+        best = min(row["best"] for row in rounds)
+        middle = median(row["median"] for row in rounds)
+        report["ours"] = {
+            "tolerance": ours,
+            "normed_l2": rounds[0]["normed_l2"],
+            "mean_iterations": rounds[0]["mean_iterations"],
+            "seconds": {"best": best, "median": middle},
+        }
+        report["ratio"] = {
+            "best": min(t["best"] for t in times.values()) / best,
+            "median": min(t["median"] for t in times.values()) / middle,
+        }
+    if args.iterations:
+        print(json.dumps(report, indent=2))
+        return
     reached = {t: normed_l2(images, network.inverse_until(latent, t, 200)) for t in TOLERANCES}
     tolerance = next((t for t in TOLERANCES if reached[t] <= args.target), None)
     if tolerance is not None:
