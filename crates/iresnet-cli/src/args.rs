@@ -231,7 +231,7 @@ pub struct EvaluateArgs {
 pub struct InvertArgs {
     /// Run folder
     pub run: PathBuf,
-    /// Image files or folders [default: the first 16 test images of the run's data]
+    /// Image files or folders [default: 16 of the run's test images, at even distances]
     #[arg(long, num_args = 1.., value_name = "PATH")]
     pub images: Vec<PathBuf>,
     #[command(flatten)]

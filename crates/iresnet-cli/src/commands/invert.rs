@@ -128,7 +128,7 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
     let input = record.input;
     let shape = [input.channels, input.height, input.width];
     if args.images.is_empty() {
-        let test = load(&record.data, &args.data_dir)?.split.test.first(SHOWN);
+        let test = load(&record.data, &args.data_dir)?.split.test.spread(SHOWN);
         let pictures = (0..test.len()).map(|i| Picture { shape, pixels: test.image(i).to_vec() }).collect();
         return Ok(((0..test.len()).map(|i| format!("{} test image {i}", record.data_name)).collect(), pictures));
     }
