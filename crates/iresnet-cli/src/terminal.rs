@@ -62,7 +62,7 @@ impl Observer for TrainingProgress {
 
     fn epoch(&mut self, record: &EpochRecord, epochs: usize) {
         let line = format!(
-            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s, peak {} MB{}, about {} left",
+            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s, peak {} MiB{}, about {} left",
             self.label,
             record.epoch,
             record.train_loss,

@@ -341,7 +341,7 @@ fn memory_modes_are_explained() {
         assert!(metrics.contains(&format!("\"memory\":\"{memory}\"")), "{metrics}");
     }
     let summary = succeeds(&["summary", "--preset", "paper-cifar10", "--batch", "64"]);
-    assert!(summary.contains("training step of 64 images") && summary.contains("MB reversible"), "{summary}");
+    assert!(summary.contains("training step of 64 images") && summary.contains("MiB reversible"), "{summary}");
 }
 
 #[test]

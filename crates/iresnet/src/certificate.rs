@@ -55,10 +55,23 @@ pub struct BlockBound {
 
 /// What is proved of a network, or why nothing is.
 ///
-/// Only [`Certificate::of`] makes one.
+/// Only [`Certificate::of`] makes one, and nothing changes it; what it says is read through [`Statement`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Certificate(Statement);
+
+impl std::ops::Deref for Certificate {
+    type Target = Statement;
+
+    fn deref(&self) -> &Statement {
+        &self.0
+    }
+}
+
+/// What a certificate says.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
-pub struct Certificate {
+pub struct Statement {
     /// Whether the inverse exists everywhere.
     pub certified: bool,
     /// Bounds of every block.
@@ -117,7 +130,7 @@ impl Certificate {
         let reasons: Vec<String> = blocks.iter().filter(|b| !b.contracts()).map(reason).collect();
         let certified = reasons.is_empty();
         let up = |product: f64| product * (1.0 + 4.0 * blocks.len() as f64 * f64::EPSILON);
-        Certificate {
+        Certificate(Statement {
             certified,
             lipschitz_forward: trunk_lipschitz(&blocks).value(),
             lipschitz_inverse: certified
@@ -126,7 +139,7 @@ impl Certificate {
             weights_sha256: checksum(layout, &weights),
             image: [layout.input.channels, layout.input.height, layout.input.width],
             blocks,
-        }
+        })
     }
 
     /// Iterations after which Picard's method is certainly within `tolerance` of a block's preimage, block by block:

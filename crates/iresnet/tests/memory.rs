@@ -45,9 +45,9 @@ fn checkpoints_change_no_bit() {
 
 #[test]
 fn reversible_gradients_are_those_of_standard() {
-    // A value that changes sides of ReLU's kink is a jump that a batch as small as this one does not average out.
+    // Smooth: what recovered values differ by. ReLU: what training may feel; values near its kink are kept.
     for (activation, coeff, allowed) in
-        [(Activation::Elu, 0.9, 1e-5), (Activation::Elu, 0.5, 1e-5), (Activation::Relu, 0.9, 1e-3)]
+        [(Activation::Elu, 0.9, 1e-5), (Activation::Elu, 0.5, 1e-5), (Activation::Relu, 0.9, 1e-4)]
     {
         let model = network(Norm::Spectral { coeff }, activation);
         let standard = differentiate(&model);
@@ -71,6 +71,18 @@ fn lost_contraction_is_computed_again_and_counted() {
     assert!(reversible.memory.recomputed > 0, "{:?}", reversible.memory);
     let error = distance(&reversible.gradients.trunk, &standard.gradients.trunk);
     assert!(error < 1e-3, "{error:e} {:?}", reversible.memory);
+}
+
+#[test]
+fn one_image_leaves_fifteen_lanes_empty() {
+    let model = network(Norm::Spectral { coeff: 0.9 }, Activation::Relu);
+    let mut reversible = model.clone();
+    reversible.set_memory(Memory::Reversible).unwrap();
+    let image: Vec<f32> = (0..64).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+    let one = reversible.differentiate(image.clone(), &[3], None, &Device::flex());
+    let other = model.differentiate(image, &[3], None, &Device::flex());
+    let error = distance(&one.gradients.trunk, &other.gradients.trunk);
+    assert!(error < 1e-4, "{error:e}");
 }
 
 #[test]

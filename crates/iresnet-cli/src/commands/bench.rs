@@ -53,6 +53,10 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     if args.repeat == 0 || args.batch == 0 {
         return Err(UsageError("--repeat and --batch must be at least 1".into()).into());
     }
+    if args.iterations == 0 || args.channels == 0 || args.bottleneck == 0 || args.size.contains(&0) {
+        let message = "--iterations, --channels, --bottleneck and --size must be at least 1";
+        return Err(UsageError(message.into()).into());
+    }
     let name = |kind: BenchKind| format!("{kind:?}").to_lowercase();
     if args.device.choice != DeviceChoice::Cpu && !matches!(args.kind, BenchKind::Step | BenchKind::Forward) {
         return Err(only_on_cpu(&format!("bench {}", name(args.kind))));
@@ -88,14 +92,14 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     match args.json {
         true => println!("{}", serde_json::to_string(&timing)?),
         false => println!(
-            "{} {}: best {:.4} s, median {:.4} s, batch {}, {} threads, peak {} MB",
+            "{} {}: best {:.4} s, median {:.4} s, batch {}, {} threads, peak {} MiB",
             timing.kind,
             timing.preset,
             timing.best,
             timing.median,
             timing.batch,
             timing.threads,
-            timing.peak_rss_bytes / 1_000_000
+            timing.peak_rss_bytes >> 20
         ),
     }
     if let (false, Some(error), Some(iterations)) = (args.json, timing.found.normed_l2, timing.found.mean_iterations) {

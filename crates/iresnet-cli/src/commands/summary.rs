@@ -36,6 +36,9 @@ pub fn run(args: SummaryArgs) -> Result<Verdict> {
         }
         (None, None) => return Err(UsageError("name a run folder, --preset P or --list".into()).into()),
     };
+    if args.batch.is_some_and(|batch| !(1..=1 << 24).contains(&batch)) {
+        return Err(UsageError("--batch must be from 1 to 16777216".into()).into());
+    }
     let summary = model.summary(args.batch.unwrap_or(batch));
     match args.json {
         true => println!("{}", serde_json::to_string(&summary)?),

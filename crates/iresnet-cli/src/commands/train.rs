@@ -57,7 +57,7 @@ fn memory(args: &TrainArgs, record: &RunRecord) -> Result<Memory> {
         MemoryChoice::Auto => Memory::choose(&record.model, &layout, record.train.batch_size, available),
     };
     memory.check(&record.model).map_err(UsageError)?;
-    let available = available.map_or("memory unknown".into(), |bytes| format!("{} MB available", bytes >> 20));
-    eprintln!("memory: {memory}, about {} MB a step, {available}", predicted(memory));
+    let available = available.map_or("memory unknown".into(), |bytes| format!("{} MiB available", bytes >> 20));
+    eprintln!("memory: {memory}, about {} MiB a step, {available}", predicted(memory));
     Ok(memory)
 }

@@ -149,10 +149,26 @@ pub fn available_bytes() -> Option<u64> {
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|n| n * 1024)
     };
     let free = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable:"));
+    // The group and all those above it, by the names of version 2 and of version 1. Pages of files that could be dropped
+    // count as used, so that what is left is an under-estimate.
     let group = || -> Option<u64> {
-        let limit: u64 = read("/sys/fs/cgroup/memory.max")?.trim().parse().ok()?;
-        let used: u64 = read("/sys/fs/cgroup/memory.current")?.trim().parse().ok()?;
-        Some(limit.saturating_sub(used))
+        let groups = read("/proc/self/cgroup")?;
+        let own = groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            match controllers {
+                "" => Some((format!("/sys/fs/cgroup{path}"), "memory.max", "memory.current")),
+                _ if controllers.split(',').any(|c| c == "memory") => {
+                    Some((format!("/sys/fs/cgroup/memory{path}"), "memory.limit_in_bytes", "memory.usage_in_bytes"))
+                }
+                _ => None,
+            }
+        });
+        let (folder, limit, used) = own?;
+        let number = |path: &std::path::Path| -> Option<u64> { read(path.to_str()?)?.trim().parse().ok() };
+        let left = |folder: &std::path::Path| -> Option<u64> {
+            Some(number(&folder.join(limit))?.saturating_sub(number(&folder.join(used))?))
+        };
+        std::path::Path::new(&folder).ancestors().filter_map(left).min()
     };
     let address_space = || -> Option<u64> {
         let limits = read("/proc/self/limits")?;

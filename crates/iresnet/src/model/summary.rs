@@ -93,7 +93,7 @@ impl fmt::Display for Summary {
         writeln!(f, "{:<12} {:>16} {:>8} {:>11} {:>12}", "all", "", "", "", self.parameters)?;
         write!(f, "training step of {} images, about", self.batch)?;
         for (i, (memory, bytes)) in self.step_bytes.iter().enumerate() {
-            write!(f, "{} {} MB {memory}", if i > 0 { "," } else { "" }, bytes >> 20)?;
+            write!(f, "{} {} MiB {memory}", if i > 0 { "," } else { "" }, bytes >> 20)?;
         }
         writeln!(f)?;
         match (self.block_lipschitz, self.block_lipschitz_training) {

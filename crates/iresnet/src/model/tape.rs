@@ -3,8 +3,8 @@
 //! What the backward pass needs of a block is its input and the outputs of its first two convolutions. [`Memory`] says
 //! which of these are kept; the others are made again: from a block's output by the inverse, or from the nearest kept
 //! input by the blocks in between. What is recovered has errors of about float32's rounding, which gradients would feel
-//! only where a value changes sides of ReLU's kink: the few values near zero are kept. Kernels are prepared for a few blocks at a time and dropout masks replayed, so that
-//! nothing but kept activations grows with depth.
+//! only where a value changes sides of ReLU's kink: the few values near zero are kept. Kernels are prepared for a few
+//! blocks at a time and dropout masks replayed, so that nothing but kept activations grows with depth.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ use super::trunk::{enter, leave, plan};
 const NEGLIGIBLE: f32 = 1e-20;
 /// Blocks whose kernels are prepared together.
 const GROUP: usize = 8;
-/// Error of a recovered input, relative to the block's output: a hundredth of the error that gradients may have, 1e-4.
+/// Error of a recovered input, relative to the block's output, far below the error that gradients may have, 1e-4. What
+/// happened inside is that of the iterate before, whose error is larger by the last contraction's inverse.
 const RECOVERY_TOLERANCE: f32 = 3e-7;
 /// Evaluations of a branch after which its inverse is given up.
 const MAX_EVALUATIONS: usize = 30;
@@ -125,7 +126,7 @@ impl TrainingPass {
                     let keep_inner = self.memory == Memory::Standard;
                     let kinked = self.memory == Memory::Reversible && place > 0 && self.kinked;
                     let (out, inner) = self.run(&prepared, &packs, samples, trunk, keep_inner || kinked);
-                    let kinks = kinked.then(|| Kinks::of(prepared.block, &packs, inner.as_ref()));
+                    let kinks = kinked.then(|| Kinks::of(prepared.block, &packs, inner.as_ref(), samples));
                     if let Some(Inner::Normalized(tape)) = &inner {
                         statistics.record(prepared.block, tape);
                     }
@@ -278,9 +279,11 @@ fn recover_pack(
 }
 
 impl Kinks {
-    fn of(block: &Block, input: &[f32], inner: Option<&Inner>) -> Self {
+    fn of(block: &Block, input: &[f32], inner: Option<&Inner>, samples: usize) -> Self {
         let near = |values: &[f32], len: usize| {
-            values.par_chunks(len).map(|pack| iresnet_kernels::near_zero(pack, KINK)).collect()
+            let lanes = |pack: usize| (samples - pack * LANES).min(LANES);
+            let packs = values.par_chunks(len).enumerate();
+            packs.map(|(i, pack)| iresnet_kernels::near_zero(pack, lanes(i), KINK)).collect()
         };
         match inner {
             Some(Inner::Hidden(hidden)) => Kinks {

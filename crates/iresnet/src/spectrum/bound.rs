@@ -15,6 +15,18 @@
 //! let forged = iresnet::spectrum::UpperBound(0.5);
 //! ```
 //!
+//! nor one taken for another's norm, nor a certificate changed once it is made:
+//!
+//! ```compile_fail
+//! let forged = iresnet::spectrum::UpperBound::diagonal(&[0.5]);
+//! ```
+//!
+//! ```compile_fail
+//! fn forge(certificate: &mut iresnet::certificate::Certificate) {
+//!     certificate.certified = true;
+//! }
+//! ```
+//!
 //! Bounds can be saved but not loaded: who has a certificate from a file compares it with a new one.
 //!
 //! ```compile_fail
@@ -61,7 +73,7 @@ impl UpperBound {
     }
 
     /// `max |factors|`: the norm of a diagonal map.
-    pub fn diagonal(factors: &[f32]) -> Self {
+    pub(crate) fn diagonal(factors: &[f32]) -> Self {
         // `f64::max` would pass over NaN.
         let largest = |top: f64, f: &f32| if f.is_nan() { f64::INFINITY } else { top.max(f64::from(f.abs())) };
         UpperBound(factors.iter().fold(0.0, largest))
