@@ -57,8 +57,9 @@ impl Level {
 
 /// Defines a function that runs `$inner` compiled for the given level.
 ///
-/// `$inner` is generic over [`crate::simd::Simd`] and must be `#[inline(always)]`, so that each wrapper holds its own copy compiled for its instructions. No
-/// arithmetic may hide in a closure: one that is not inlined is compiled without them, at a call an operation.
+/// `$inner` is generic over [`crate::simd::Simd`] and must be `#[inline(always)]`, so that each wrapper holds its own copy
+/// compiled for its instructions. No arithmetic may hide in a closure: one that is not inlined is compiled without them,
+/// at a call an operation.
 macro_rules! leveled {
     ($(#[$meta:meta])* $vis:vis fn $name:ident = $inner:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$meta])*
