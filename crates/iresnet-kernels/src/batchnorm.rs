@@ -79,9 +79,9 @@ impl BlockPlan {
         mask: Option<DropoutMask<'_>>,
     ) -> BatchNormTape {
         let shape = &self.shape;
-        let (len, middle) = (shape.image.pack_len(), shape.bottleneck * shape.area() * LANES);
+        let (len, middle) = (shape.image.pack_len(), shape.middle());
         let packs = x.len() / len;
-        let mut inner = [vec![0.0; packs * middle], vec![0.0; packs * middle]];
+        let mut inner = [vec![0.0; packs * middle * LANES], vec![0.0; packs * middle * LANES]];
         let mut moments: [Option<Moments>; 3] = [None, None, None];
         for i in 0..3 {
             let channels = shape.channels()[i].0;
@@ -97,7 +97,7 @@ impl BlockPlan {
             let map = self.map(i, &moments[i], affine);
             let source_len = channels * shape.area() * LANES;
             let run = |pack: usize, z: &[f32], output: Output<'_>| {
-                let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None };
+                let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle)) } else { None };
                 let source = source(self, map.as_ref(), vectors(z), mask);
                 with_workspace(|workspace| {
                     convolve(self.level, &self.convs[i], source, true, &mut workspace.scratch, output);
@@ -105,11 +105,12 @@ impl BlockPlan {
             };
             match i {
                 0 => {
-                    let packs = before[0].par_chunks_mut(middle).zip(x.par_chunks(source_len)).enumerate();
+                    let packs = before[0].par_chunks_mut(middle * LANES).zip(x.par_chunks(source_len)).enumerate();
                     packs.for_each(|(pack, (out, z))| run(pack, z, Output::Store(vectors_mut(out))));
                 }
                 1 => {
-                    let packs = after[0].par_chunks_mut(middle).zip(before[0].par_chunks(source_len)).enumerate();
+                    let packs =
+                        after[0].par_chunks_mut(middle * LANES).zip(before[0].par_chunks(source_len)).enumerate();
                     packs.for_each(|(pack, (out, z))| run(pack, z, Output::Store(vectors_mut(out))));
                 }
                 _ => {
@@ -139,7 +140,7 @@ impl BlockPlan {
         affine_gradient: &mut [f32],
     ) {
         let shape = &self.shape;
-        let (len, middle) = (shape.image.pack_len(), shape.bottleneck * shape.area() * LANES);
+        let (len, middle) = (shape.image.pack_len(), shape.middle());
         let packs = x.len() / len;
         assert!(packs > 0 && x.len() == gradient.len(), "packs of {len} values in and out");
         let places = shape.places();
@@ -163,7 +164,7 @@ impl BlockPlan {
                         let mut sums = GradientSums::new(shape.conv(i), self.level, &mut partial, sums);
                         for (n, out) in run.chunks_exact_mut(to).enumerate() {
                             let pack = first + n;
-                            let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle / LANES)) } else { None };
+                            let mask = if i == 2 { mask.map(|m| m.of_pack(pack, middle)) } else { None };
                             let z = vectors(&z[pack * to..(pack + 1) * to]);
                             let source = source(self, map.as_ref(), z, mask);
                             let cotangent = vectors(&cotangent[pack * from..(pack + 1) * from]);

@@ -74,8 +74,8 @@ impl BlockShape {
         self.image.height * self.image.width
     }
 
-    /// Vectors of the output of one of the first two convolutions.
-    pub(crate) fn middle(&self) -> usize {
+    /// Values an image of the output of one of the first two convolutions, which is also what dropout masks.
+    pub fn middle(&self) -> usize {
         self.bottleneck * self.area()
     }
 
@@ -196,7 +196,7 @@ impl BlockPlan {
     /// `out = J_g(x) v` for one pack.
     pub fn jvp_pack(&self, x: &[f32], v: &[f32], out: &mut [f32], workspace: &mut Workspace) {
         let (x, v, level, middle) = (vectors(x), vectors(v), self.level, self.shape.middle());
-        let Workspace { hidden, cotangents: [wide, narrow, _], scratch, .. } = workspace;
+        let Workspace { hidden, cotangents: [wide, narrow], scratch, .. } = workspace;
         let hidden = hidden.sized(2 * middle);
         self.inner(x, hidden, scratch);
         let (z1, z2) = hidden.split_at(middle);
@@ -216,7 +216,7 @@ impl BlockPlan {
     /// If the plan was made for inference only.
     pub fn vjp_input_pack(&self, x: &[f32], cotangent: &[f32], out: &mut [f32], workspace: &mut Workspace) {
         let (x, cotangent, middle) = (vectors(x), vectors(cotangent), self.shape.middle());
-        let Workspace { hidden, cotangents: [d2, d1, _], scratch, .. } = workspace;
+        let Workspace { hidden, cotangents: [d2, d1], scratch, .. } = workspace;
         let hidden = hidden.sized(2 * middle);
         self.inner(x, hidden, scratch);
         let (z1, z2) = hidden.split_at(middle);
@@ -276,7 +276,7 @@ impl BlockPlan {
             .into_par_iter()
             .map(|(first, gradients)| {
                 let mut partial = vec![0.0; shape.num_weights()];
-                with_workspace(|Workspace { cotangents: [d2, d1, _], sums: [s0, s1, s2], scratch, .. }| {
+                with_workspace(|Workspace { cotangents: [d2, d1], sums: [s0, s1, s2], scratch, .. }| {
                     let (d2, d1) = (d2.sized(middle), d1.sized(middle));
                     let (w0, rest) = partial.split_at_mut(places[1].end);
                     let (w1, w2) = rest.split_at_mut(places[3].end - places[1].end);

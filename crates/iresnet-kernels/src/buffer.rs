@@ -38,7 +38,7 @@ pub struct Workspace {
     /// Outputs of the first two convolutions.
     pub(crate) hidden: Buffer,
     /// Cotangents, or tangents, on the way.
-    pub(crate) cotangents: [Buffer; 3],
+    pub(crate) cotangents: [Buffer; 2],
     /// Sums of weight gradients, one a convolution.
     pub(crate) sums: [Buffer; 3],
     pub(crate) scratch: Scratch,

@@ -10,7 +10,7 @@ use crate::level::leveled;
 use crate::power::ConvShape;
 use crate::simd::Simd;
 use crate::source::Source;
-use crate::winograd_gradient::WinogradGradient;
+use crate::winograd_gradient::{WinogradGradient, add_products, add_taps};
 use crate::{Level, V};
 
 /// Channels, of the narrower side, from which on Winograd's transforms pay, measured on AVX-512.
@@ -42,7 +42,7 @@ impl<'a> GradientSums<'a> {
         match &mut self.winograd {
             Some((winograd, sums)) => {
                 let sums = sums.sized(winograd.len());
-                winograd.add(self.level, input, cotangent, step, scratch, sums, self.empty);
+                add_products(self.level, winograd, input, cotangent, step, scratch, sums, self.empty);
             }
             None => direct(self.level, &self.shape, input, cotangent, step, &mut scratch.plane, weights),
         }
@@ -52,7 +52,7 @@ impl<'a> GradientSums<'a> {
     /// Brings what is still transformed into the gradient.
     pub(crate) fn finish(self) {
         if let Some((winograd, sums)) = self.winograd.filter(|_| !self.empty) {
-            winograd.finish(self.level, sums.sized(winograd.len()), self.gradient);
+            add_taps(self.level, &winograd, sums.sized(winograd.len()), self.gradient);
         }
     }
 }

@@ -140,31 +140,21 @@ impl<'a> Source<'a> {
     #[inline(always)]
     pub(crate) fn fill<S: Simd>(&self, plane: Plane, out: &mut [V]) {
         clear_border(plane, out);
-        match self.kind() {
-            Kind::Plain => {
-                for c in 0..plane.channels {
-                    for y in 0..plane.height {
-                        let (row, at) = plane.rows(c, y);
-                        out[row..row + plane.width].copy_from_slice(&self.z[at..at + plane.width]);
-                    }
-                }
-            }
-            Kind::Relu => {
-                for c in 0..plane.channels {
-                    for y in 0..plane.height {
-                        let (row, at) = plane.rows(c, y);
-                        for (to, from) in out[row..row + plane.width].iter_mut().zip(&self.z[at..at + plane.width]) {
+        let kind = self.kind();
+        for c in 0..plane.channels {
+            for y in 0..plane.height {
+                let (row, at) = plane.rows(c, y);
+                let (to, from) = (&mut out[row..row + plane.width], &self.z[at..at + plane.width]);
+                match kind {
+                    Kind::Plain => to.copy_from_slice(from),
+                    Kind::Relu => {
+                        for (to, from) in to.iter_mut().zip(from) {
                             S::load(from).relu().store(to);
                         }
                     }
-                }
-            }
-            Kind::Any => {
-                for c in 0..plane.channels {
-                    for y in 0..plane.height {
-                        let (row, at) = plane.rows(c, y);
-                        for x in 0..plane.width {
-                            self.value::<S>(c, at + x).store(&mut out[row + x]);
+                    Kind::Any => {
+                        for (x, to) in to.iter_mut().enumerate() {
+                            self.value::<S>(c, at + x).store(to);
                         }
                     }
                 }

@@ -164,12 +164,7 @@ impl WinogradConv {
         let (v, m) = scratch.sized(FREQUENCIES * (v_stride + m_stride)).split_at_mut(FREQUENCIES * v_stride);
         for first in (0..tiles).step_by(chunk) {
             let count = chunk.min(tiles - first);
-            for c in 0..cin {
-                for t in 0..count {
-                    let patch = Patch::new(first + t, height, width);
-                    transform_source::<S>(source, &patch, c, &mut v[c * chunk + t..], v_stride);
-                }
-            }
+            transform_sources::<S>(source, &self.shape, first, count, chunk, v, v_stride);
             for f in 0..FREQUENCIES {
                 let weights = &self.weights[f * self.stride..][..cin * cout];
                 let (v, m) = (&v[f * v_stride..][..cin * chunk], &mut m[f * m_stride..][..cout * chunk]);
@@ -196,7 +191,7 @@ impl WinogradConv {
 }
 
 /// A stride between frequencies, of values, that is no multiple of a power of two.
-pub(crate) fn padded(len: usize) -> usize {
+fn padded(len: usize) -> usize {
     len.next_multiple_of(LANES) + LANES
 }
 
@@ -205,8 +200,9 @@ pub(crate) struct Patch {
     /// First row and column of the tile's outputs.
     pub top: usize,
     pub left: usize,
-    height: usize,
-    width: usize,
+    /// Size of the image.
+    pub height: usize,
+    pub width: usize,
 }
 
 impl Patch {
@@ -217,9 +213,29 @@ impl Patch {
     }
 }
 
+/// `B^T d B` of `count` tiles from number `first` on in every channel of a settled source, as `[frequency][channel][chunk]`
+/// with frequencies `stride` vectors apart. Channel by channel, so that whole rows are read.
+#[inline(always)]
+pub(crate) fn transform_sources<S: Simd>(
+    source: Source<'_>,
+    shape: &ConvShape,
+    first: usize,
+    count: usize,
+    chunk: usize,
+    out: &mut [V],
+    stride: usize,
+) {
+    for c in 0..shape.in_channels {
+        for t in 0..count {
+            let patch = Patch::new(first + t, shape.height, shape.width);
+            transform_source::<S>(source, &patch, c, &mut out[c * chunk + t..], stride);
+        }
+    }
+}
+
 /// `B^T d B` of the patch in one channel of a settled source, frequencies `stride` vectors apart.
 #[inline(always)]
-pub(crate) fn transform_source<S: Simd>(source: Source<'_>, patch: &Patch, c: usize, out: &mut [V], stride: usize) {
+fn transform_source<S: Simd>(source: Source<'_>, patch: &Patch, c: usize, out: &mut [V], stride: usize) {
     let area = patch.height * patch.width;
     // Rows and columns of the patch that lie in the image.
     let (y0, x0) = (usize::from(patch.top == 0), usize::from(patch.left == 0));

@@ -10,8 +10,8 @@ use crate::level::leveled;
 use crate::power::ConvShape;
 use crate::simd::Simd;
 use crate::source::Source;
-use crate::winograd::{A, A2, B, B2, FREQUENCIES, Patch, transform_source};
-use crate::{LANES, Level, V};
+use crate::winograd::{A, A2, B, B2, FREQUENCIES, Patch, transform_sources};
+use crate::{LANES, V};
 
 /// Tiles whose products are summed together.
 const TILES: usize = 4;
@@ -50,29 +50,10 @@ impl WinogradGradient {
     pub(crate) fn len(&self) -> usize {
         FREQUENCIES * self.stride()
     }
-
-    /// Adds `step` times the products of one pack to `sums`, or starts them with it.
-    pub(crate) fn add(
-        &self,
-        level: Level,
-        input: Source<'_>,
-        cotangent: &[V],
-        step: f32,
-        scratch: &mut Scratch,
-        sums: &mut [V],
-        start: bool,
-    ) {
-        add(level, self, input, cotangent, step, scratch, sums, start);
-    }
-
-    /// `weights += G^T sums G`
-    pub(crate) fn finish(&self, level: Level, sums: &[V], weights: &mut [f32]) {
-        finish(level, self, sums, weights);
-    }
 }
 
 #[inline(always)]
-fn add_inner<S: Simd>(
+fn add_products_inner<S: Simd>(
     gradient: &WinogradGradient,
     input: Source<'_>,
     cotangent: &[V],
@@ -92,17 +73,12 @@ fn add_inner<S: Simd>(
     let tiles = height.div_ceil(4) * width.div_ceil(4);
     for first in (0..tiles).step_by(TILES) {
         let count = TILES.min(tiles - first);
-        for c in 0..cin {
-            for t in 0..count {
-                let patch = Patch::new(first + t, height, width);
-                transform_source::<S>(input, &patch, c, &mut v[c * TILES + t..], v_stride);
-            }
-        }
+        transform_sources::<S>(input, &gradient.shape, first, count, TILES, v, v_stride);
         for c in 0..cout {
             let channel = &cotangent[c * height * width..(c + 1) * height * width];
             for t in 0..count {
                 let patch = Patch::new(first + t, height, width);
-                transform_cotangent::<S>(channel, &patch, height, width, step, &mut m[c * TILES + t..], m_stride);
+                transform_cotangent::<S>(channel, &patch, step, &mut m[c * TILES + t..], m_stride);
             }
         }
         for f in 0..FREQUENCIES {
@@ -114,31 +90,27 @@ fn add_inner<S: Simd>(
         }
     }
 }
-leveled!(fn add = add_inner(
-    gradient: &WinogradGradient, input: Source<'_>, cotangent: &[V], step: f32, scratch: &mut Scratch, sums: &mut [V],
-    start: bool
-));
+leveled!(
+    /// Adds `step` times the products of one pack to `sums`, or starts them with it.
+    pub(crate) fn add_products = add_products_inner(
+        gradient: &WinogradGradient, input: Source<'_>, cotangent: &[V], step: f32, scratch: &mut Scratch,
+        sums: &mut [V], start: bool
+    )
+);
 
 /// `step A dY A^T` of one tile, frequencies `stride` vectors apart.
 #[inline(always)]
-fn transform_cotangent<S: Simd>(
-    channel: &[V],
-    patch: &Patch,
-    height: usize,
-    width: usize,
-    step: f32,
-    out: &mut [V],
-    stride: usize,
-) {
+fn transform_cotangent<S: Simd>(channel: &[V], patch: &Patch, step: f32, out: &mut [V], stride: usize) {
+    let Patch { top, left, height, width } = *patch;
     let mut rows = [[S::splat(0.0); 6]; 4];
     let step = S::splat(step);
     for y in 0..4 {
-        if patch.top + y < height {
-            let row = &channel[(patch.top + y) * width..(patch.top + y + 1) * width];
+        if top + y < height {
+            let row = &channel[(top + y) * width..(top + y + 1) * width];
             let mut d = [S::splat(0.0); 4];
             for x in 0..4 {
-                if patch.left + x < width {
-                    d[x] = S::load(&row[patch.left + x]).mul(step);
+                if left + x < width {
+                    d[x] = S::load(&row[left + x]).mul(step);
                 }
             }
             rows[y] = cotangent_row(d);
@@ -261,7 +233,7 @@ fn product_tile<S: Simd, const G: usize, const N: usize>(
 }
 
 #[inline(always)]
-fn finish_inner<S: Simd>(gradient: &WinogradGradient, sums: &[V], weights: &mut [f32]) {
+fn add_taps_inner<S: Simd>(gradient: &WinogradGradient, sums: &[V], weights: &mut [f32]) {
     let (vector, scalar) = gradient.sides();
     let wide = vector.div_ceil(LANES);
     let cin = gradient.shape.in_channels;
@@ -292,7 +264,10 @@ fn finish_inner<S: Simd>(gradient: &WinogradGradient, sums: &[V], weights: &mut 
         }
     }
 }
-leveled!(fn finish = finish_inner(gradient: &WinogradGradient, sums: &[V], weights: &mut [f32]));
+leveled!(
+    /// `weights += G^T sums G`
+    pub(crate) fn add_taps = add_taps_inner(gradient: &WinogradGradient, sums: &[V], weights: &mut [f32])
+);
 
 /// `G^T u` for six values.
 #[inline(always)]

@@ -10,6 +10,8 @@ use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::element::Polygon;
 use plotters::prelude::*;
 
+use crate::chart::escape;
+
 const COLOURS: [RGBColor; 6] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
@@ -183,10 +185,6 @@ fn mark(network: usize, (x, y): (i32, i32), colour: RGBColor) -> Polygon<(i32, i
 
 fn failed(error: impl std::fmt::Display) -> PlotError {
     PlotError::Drawing(error.to_string())
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -45,11 +45,6 @@ pub struct Figure3 {
     pub networks: Vec<Reconstructions>,
 }
 
-/// The byte that stands for white.
-pub fn white(record: &RunRecord) -> u8 {
-    if record.data_name == "digits" { 16 } else { 255 }
-}
-
 /// The test images that are shown.
 fn shown(data: &Split) -> Dataset {
     data.test.spread(SHOWN)
@@ -58,7 +53,7 @@ fn shown(data: &Split) -> Dataset {
 /// The images that are shown, before any network.
 pub fn originals(record: &RunRecord, data: &Split) -> Figure3 {
     let shown = shown(data);
-    let gain = 255.0 / f32::from(white(record));
+    let gain = 255.0 / f32::from(record.white());
     Figure3 {
         shape: shown.shape,
         counts: COUNTS.to_vec(),
@@ -79,7 +74,7 @@ pub fn reconstructions(network: &Network, data: &Split) -> Result<Reconstruction
     for count in COUNTS {
         let reconstructed = inversion.invert(&Picard, count)?;
         let images = reconstructed.images.chunks_exact(shown.image_len());
-        pixels.push(images.flat_map(|image| record.normalization.to_pixels(image, white(record))).collect());
+        pixels.push(images.flat_map(|image| record.normalization.to_pixels(image, record.white())).collect());
         errors.push(Measure(reconstructed.mean_error()));
     }
     Ok(Reconstructions { model: network.label(), pixels, errors })

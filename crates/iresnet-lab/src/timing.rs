@@ -40,19 +40,25 @@ pub struct Timing {
     pub rows: Vec<Call>,
 }
 
+/// Seconds of `calls` calls, the fastest first, after one that is not counted.
+pub fn seconds(calls: usize, mut call: impl FnMut()) -> Vec<f64> {
+    call();
+    let mut seconds: Vec<f64> = (0..calls)
+        .map(|_| {
+            let begun = Instant::now();
+            call();
+            begun.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds
+}
+
 /// Times the trunk of `network` forward, and Picard's method with every iteration made, converged or not.
 pub fn timing(network: &Network, data: &Split) -> Timing {
     let inversion = Inversion::new(network, &data.test.spread(IMAGES));
     let time = |what: String, call: &dyn Fn()| {
-        call();
-        let mut seconds: Vec<f64> = (0..CALLS)
-            .map(|_| {
-                let begun = Instant::now();
-                call();
-                begun.elapsed().as_secs_f64()
-            })
-            .collect();
-        seconds.sort_by(f64::total_cmp);
+        let seconds = seconds(CALLS, call);
         Call { what, best_seconds: seconds[0], median_seconds: seconds[CALLS / 2] }
     };
     let mut rows = vec![time("forward".into(), &|| inversion.forward())];

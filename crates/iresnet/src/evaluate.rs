@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use crate::data::{Dataset, Loader, Normalization};
-use crate::model::{IResNet, count_correct};
+use crate::model::{IResNet, count_correct, is_fused};
 use crate::solve::{Contradiction, Outcome, Solver, Stop};
 
 /// Images a batch in evaluation.
@@ -20,13 +20,7 @@ pub fn error_percent(
     normalization: &Normalization,
     progress: &mut dyn FnMut(usize, usize),
 ) -> f64 {
-    let (mut correct, mut seen) = (0, 0);
-    for_each_logits(model, data, normalization, |logits, labels| {
-        correct += count_correct(logits, labels);
-        seen += labels.len();
-        progress(seen, data.len());
-    });
-    100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
+    error_percent_on(model, data, normalization, &Device::flex(), progress)
 }
 
 /// [`error_percent`] of the network as `device` computes it: another device rounds differently, and an image whose two
@@ -38,16 +32,12 @@ pub fn error_percent_on(
     device: &Device,
     progress: &mut dyn FnMut(usize, usize),
 ) -> f64 {
-    let input = model.layout().input;
     let (mut correct, mut seen) = (0, 0);
-    for batch in Loader::evaluate(data, normalization, BATCH) {
-        let shape = [batch.labels.len(), input.channels, input.height, input.width];
-        let images = Tensor::<1>::from_floats(batch.images.as_slice(), device).reshape(shape);
-        let logits = model.forward(images).logits.into_data().try_into_vec::<f32>().expect("float32 logits");
-        correct += count_correct(&logits, &batch.labels);
-        seen += batch.labels.len();
+    for_each_logits(model, data, normalization, device, |logits, labels| {
+        correct += count_correct(logits, labels);
+        seen += labels.len();
         progress(seen, data.len());
-    }
+    });
     100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
 }
 
@@ -56,13 +46,22 @@ pub(crate) fn for_each_logits(
     model: &IResNet,
     data: &Dataset,
     normalization: &Normalization,
+    device: &Device,
     mut visit: impl FnMut(&[f32], &[u32]),
 ) {
-    let trunk = model.fixed_trunk();
+    let input = model.layout().input;
+    // The fused kernels are prepared once for all batches.
+    let fused = is_fused(device).then(|| model.fixed_trunk());
     for batch in Loader::evaluate(data, normalization, BATCH) {
-        let latent = model.latent_tensor(trunk.forward(&batch.images), batch.labels.len(), &Device::flex());
-        let logits = model.classify(latent).into_data().try_into_vec::<f32>().expect("float32 logits");
-        visit(&logits, &batch.labels);
+        let n = batch.labels.len();
+        let logits = match &fused {
+            Some(trunk) => model.classify(model.latent_tensor(trunk.forward(&batch.images), n, device)),
+            None => {
+                let shape = [n, input.channels, input.height, input.width];
+                model.forward(Tensor::<1>::from_floats(batch.images.as_slice(), device).reshape(shape)).logits
+            }
+        };
+        visit(&logits.into_data().try_into_vec::<f32>().expect("float32 logits"), &batch.labels);
     }
 }
 

@@ -1,7 +1,6 @@
 //! `iresnet bench`
 
 use std::path::Path;
-use std::time::Instant;
 
 use anyhow::Result;
 use iresnet::Tensor;
@@ -12,6 +11,7 @@ use iresnet::model::{Dropout, DropoutKey, IResNet, Memory, peak_resident_bytes};
 use iresnet::solve::{Anderson, Picard, Stop};
 use iresnet::spectrum::ConvLayer;
 use iresnet::train::{RunConfig, RunDir, Sgd};
+use iresnet_lab::timing::seconds;
 use serde::Serialize;
 
 use crate::Verdict;
@@ -66,12 +66,11 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     }
     let device = args.device.open()?;
     let mut found = Found::default();
-    let mut times = match args.kind {
+    let times = match args.kind {
         BenchKind::Block => block(&args),
         BenchKind::Norm => norm(&args),
         _ => network(&args, &device, &mut found)?,
     };
-    times.sort_by(f64::total_cmp);
     let timing = Timing {
         kind: name(args.kind),
         preset: match args.kind {
@@ -106,18 +105,6 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
         println!("normed L2 {error:.2e}, {iterations:.2} iterations a block");
     }
     Ok(Verdict::Done)
-}
-
-/// One call that is not counted, then `repeat` that are.
-fn time(repeat: usize, mut call: impl FnMut()) -> Vec<f64> {
-    call();
-    (0..repeat)
-        .map(|_| {
-            let begun = Instant::now();
-            call();
-            begun.elapsed().as_secs_f64()
-        })
-        .collect()
 }
 
 /// What is timed: a network, its recipe, images and labels.
@@ -165,14 +152,14 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
     Ok(match args.kind {
         BenchKind::Forward if args.device.choice != DeviceChoice::Cpu => {
             let shape = [args.batch, input.channels, input.height, input.width];
-            time(args.repeat, || {
+            seconds(args.repeat, || {
                 let images = Tensor::<1>::from_floats(images.as_slice(), &device.device).reshape(shape);
                 _ = model.forward(images).logits.into_data();
             })
         }
         BenchKind::Forward => {
             let trunk = model.fixed_trunk();
-            time(args.repeat, || {
+            seconds(args.repeat, || {
                 let latent = trunk.forward(&images);
                 _ = model.classify(model.latent_tensor(latent, args.batch, &device.device)).into_data();
             })
@@ -181,7 +168,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
             model.set_memory(args.memory).map_err(UsageError)?;
             let mut sgd = Sgd::new(&model);
             let mut step = 0;
-            time(args.repeat, || {
+            seconds(args.repeat, || {
                 model.update_norms(1);
                 let key = DropoutKey { seed: 0, step, probability: config.model.dropout };
                 let dropout = (key.probability > 0.0).then_some(Dropout::Drawn(key));
@@ -204,8 +191,9 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
                 };
                 inverted.expect("no certificate to contradict")
             };
-            let times = time(args.repeat, || _ = invert());
-            let (inverted, report) = invert();
+            let mut last = None;
+            let times = seconds(args.repeat, || last = Some(invert()));
+            let (inverted, report) = last.expect("at least one call");
             let len = images.len() / args.batch;
             let errors = images.chunks(len).zip(inverted.chunks(len)).map(|(x, y)| normed_l2(x, y));
             found.normed_l2 = Some(errors.sum::<f64>() / args.batch as f64);
@@ -216,12 +204,12 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
         BenchKind::Norms => {
             let weights = model.effective_weights();
             let layers = weights.layers(model.layout());
-            time(args.repeat, || layers.iter().for_each(|layer| _ = layer.best_bound()))
+            seconds(args.repeat, || layers.iter().for_each(|layer| _ = layer.best_bound()))
         }
         BenchKind::Spectrum | BenchKind::Block | BenchKind::Norm => {
             let weights = model.effective_weights();
             let layers = weights.layers(model.layout());
-            time(args.repeat, || layers.iter().for_each(|layer| _ = layer.circular_spectrum()))
+            seconds(args.repeat, || layers.iter().for_each(|layer| _ = layer.circular_spectrum()))
         }
     })
 }
@@ -238,7 +226,7 @@ fn norm(args: &BenchArgs) -> Vec<f64> {
         height: args.size[0],
         width: args.size[1],
     };
-    time(args.repeat, || _ = layer.best_bound())
+    seconds(args.repeat, || _ = layer.best_bound())
 }
 
 /// Numbers in `-0.5..0.5` that repeat nowhere soon.
@@ -257,5 +245,5 @@ fn block(args: &BenchArgs) -> Vec<f64> {
         .map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0)
         .collect();
     let mut y = vec![0.0; x.len()];
-    time(args.repeat, || plan.forward(&x, &mut y, None, None))
+    seconds(args.repeat, || plan.forward(&x, &mut y, None, None))
 }

@@ -59,11 +59,6 @@ pub fn load_for_run(record: &RunRecord, data: Option<&str>, dir: &DataDir) -> Re
     Ok(loaded)
 }
 
-/// The byte that stands for white.
-pub fn largest_byte(record: &RunRecord) -> u8 {
-    if record.data_name == "digits" { 16 } else { 255 }
-}
-
 impl Loaded {
     /// What the network is fed.
     pub fn input(&self) -> Input {

@@ -8,7 +8,6 @@ use iresnet::evaluate::{length, normed_l2};
 use iresnet::model::ImageReport;
 use iresnet::solve::{Picard, Stop};
 use iresnet::train::{RunDir, RunRecord, write_atomically};
-use iresnet_lab::figure3;
 use serde::Serialize;
 
 use crate::Verdict;
@@ -57,7 +56,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let certificate = certify(&model);
     let lipschitz = certificate.contractions(&model);
 
-    let (input, largest) = (record.input, figure3::white(&record));
+    let (input, largest) = (record.input, record.white());
     let len = input.channels * input.height * input.width;
     let mut values = Vec::new();
     pictures.iter().for_each(|p| record.normalization.apply(&p.pixels, &mut values));
@@ -134,20 +133,17 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-/// The named pictures, or the first test images; sizes are checked.
+/// The named pictures, or test images at even distances; sizes are checked.
 fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<Picture>)> {
     let input = record.input;
     let shape = [input.channels, input.height, input.width];
     if args.images.is_empty() {
         let all = load(&record.data, &args.data_dir)?.split.test;
-        let test = all.spread(SHOWN);
-        let pictures = (0..test.len()).map(|i| Picture { shape, pixels: test.image(i).to_vec() }).collect();
-        return Ok((
-            (0..test.len())
-                .map(|i| format!("{} test image {}", record.data_name, (2 * i + 1) * all.len() / (2 * test.len())))
-                .collect(),
-            pictures,
-        ));
+        let chosen = all.spread_indices(SHOWN).map(|i| {
+            let picture = Picture { shape, pixels: all.image(i).to_vec() };
+            (format!("{} test image {i}", record.data_name), picture)
+        });
+        return Ok(chosen.unzip());
     }
     let mut paths: Vec<PathBuf> = Vec::new();
     for path in &args.images {
@@ -171,7 +167,7 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
             return Err(UsageError(format!("{} is {found}; this network takes {wanted}", path.display())).into());
         }
         // Digits count from 0 to 16, files from 0 to 255.
-        let largest = u32::from(figure3::white(record));
+        let largest = u32::from(record.white());
         picture.pixels.iter_mut().for_each(|p| *p = ((u32::from(*p) * largest + 127) / 255) as u8);
         pictures.push(picture);
     }

@@ -1,19 +1,10 @@
 //! Pictures inside the page: PNG as data URIs.
 
-use iresnet::data::picture::Picture;
+use iresnet::data::picture::{self, Picture};
 
 /// The picture as a PNG file.
 pub fn png(picture: &Picture) -> Vec<u8> {
-    let [channels, height, width] = picture.shape;
-    let area = height * width;
-    let pixel = |at: usize| (0..channels).map(move |c| picture.pixels[c * area + at]);
-    let interleaved: Vec<u8> = (0..area).flat_map(pixel).collect();
-    let kind = if channels == 1 { image::ExtendedColorType::L8 } else { image::ExtendedColorType::Rgb8 };
-    let mut bytes = Vec::new();
-    let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
-    image::ImageEncoder::write_image(encoder, &interleaved, width as u32, height as u32, kind)
-        .expect("a picture of 1 or 3 channels, into memory");
-    bytes
+    picture::encode(picture).expect("a picture of 1 or 3 channels, into memory")
 }
 
 /// `data:image/png;base64,...`

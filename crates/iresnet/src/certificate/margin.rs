@@ -5,6 +5,7 @@
 //! mean of a channel has norm `(H W)^(-1/2)`. With `Lip(F)` of the trunk in front (the injective padding has norm 1), a
 //! prediction `i` cannot change within `min_j (logit_i - logit_j) / (Lip(F) Lip_ij)` (Tsuzuku et al. 2018).
 
+use burn::tensor::Device;
 use serde::Serialize;
 
 use super::Certificate;
@@ -102,7 +103,7 @@ pub fn predictions(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Vec<Prediction> {
     let mut all = Vec::with_capacity(data.len());
-    for_each_logits(model, data, normalization, |logits, _| {
+    for_each_logits(model, data, normalization, &Device::flex(), |logits, _| {
         all.extend(logits.chunks_exact(margins.classes).map(|row| margins.predict(row)));
         progress(all.len(), data.len());
     });

@@ -124,13 +124,18 @@ impl Dataset {
 
     /// `count` images at even distances, or all if there are fewer: of every class where classes come one after another.
     pub fn spread(&self, count: usize) -> Dataset {
-        let count = count.min(self.len());
-        let places = || (0..count).map(|i| (2 * i + 1) * self.len() / (2 * count));
+        let indices = || self.spread_indices(count);
         Dataset {
             shape: self.shape,
-            pixels: Arc::new(places().flat_map(|i| self.image(i).iter().copied()).collect()),
-            labels: Arc::new(places().map(|i| self.labels[i]).collect()),
+            pixels: Arc::new(indices().flat_map(|i| self.image(i).iter().copied()).collect()),
+            labels: Arc::new(indices().map(|i| self.labels[i]).collect()),
         }
+    }
+
+    /// Which images [`Dataset::spread`] takes.
+    pub fn spread_indices(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let (len, count) = (self.len(), count.min(self.len()));
+        (0..count).map(move |i| (2 * i + 1) * len / (2 * count))
     }
 
     /// The first `count` images, or all if there are fewer.

@@ -59,11 +59,11 @@ pub fn read(path: &Path) -> Result<Picture, DataError> {
     Ok(Picture { shape: [3, height, width], pixels })
 }
 
-/// Writes a PNG file of 1 or 3 channels, beside its place first.
+/// A picture of 1 or 3 channels as the bytes of a PNG file.
 ///
 /// # Errors
-/// A file that cannot be written.
-pub fn write(path: &Path, picture: &Picture) -> Result<(), DataError> {
+/// A picture that PNG does not hold.
+pub fn encode(picture: &Picture) -> std::io::Result<Vec<u8>> {
     let [channels, height, width] = picture.shape;
     let area = height * width;
     let interleaved: Vec<u8> =
@@ -72,8 +72,17 @@ pub fn write(path: &Path, picture: &Picture) -> Result<(), DataError> {
     let mut bytes = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut bytes);
     image::ImageEncoder::write_image(encoder, &interleaved, width as u32, height as u32, kind)
-        .map_err(|e| DataError::write(path, std::io::Error::other(e)))?;
-    crate::bytes::replace_file(path, &bytes).map_err(|e| DataError::write(path, e))
+        .map_err(std::io::Error::other)?;
+    Ok(bytes)
+}
+
+/// Writes a PNG file of 1 or 3 channels, beside its place first.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write(path: &Path, picture: &Picture) -> Result<(), DataError> {
+    let written = encode(picture).and_then(|bytes| crate::bytes::replace_file(path, &bytes));
+    written.map_err(|e| DataError::write(path, e))
 }
 
 /// Rows of pictures of one shape, enlarged `scale` times, with thin lines between them; rows may differ in length.

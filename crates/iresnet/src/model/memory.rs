@@ -144,11 +144,7 @@ pub struct MemoryReport {
 /// `None` where the system does not say.
 pub fn available_bytes() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    let kilobytes = |text: &str, key: &str| -> Option<u64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-        line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|n| n * 1024)
-    };
-    let free = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable:"));
+    let free = read("/proc/meminfo").and_then(|text| bytes_of(&text, "MemAvailable:"));
     // The group and all those above it, by the names of version 2 and of version 1. Pages of files that could be dropped
     // count as used, so that what is left is an under-estimate.
     let group = || -> Option<u64> {
@@ -174,7 +170,7 @@ pub fn available_bytes() -> Option<u64> {
         let limits = read("/proc/self/limits")?;
         let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
         let limit: u64 = line.split_whitespace().next()?.parse().ok()?;
-        Some(limit.saturating_sub(kilobytes(&read("/proc/self/status")?, "VmSize:")?))
+        Some(limit.saturating_sub(bytes_of(&read("/proc/self/status")?, "VmSize:")?))
     };
     [free, group(), address_space()].into_iter().flatten().min()
 }
@@ -182,9 +178,13 @@ pub fn available_bytes() -> Option<u64> {
 /// Largest resident memory of this process so far, in bytes; 0 where the system does not say.
 pub fn peak_resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes =
-        status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
+    bytes_of(&status, "VmHWM:").unwrap_or(0)
+}
+
+/// The value of a line `key   123 kB` of a file in `/proc`.
+fn bytes_of(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 /// Buffers of past steps: mapping and clearing fresh memory costs more than a narrow block.

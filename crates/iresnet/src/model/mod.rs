@@ -351,7 +351,7 @@ pub fn argmax(row: &[f32]) -> usize {
 }
 
 /// Whether the trunk runs on the fused kernels of `device`.
-fn is_fused(device: &Device) -> bool {
+pub(crate) fn is_fused(device: &Device) -> bool {
     device.clone().inner() == Device::flex()
 }
 

@@ -165,8 +165,7 @@ impl TrainingPass {
     ) -> Vec<Prepared<'a>> {
         let prepare = |(i, block): (usize, &'a Block)| {
             let weights = normalized_weights(block, first + i, trunk, &self.state, self.coeff);
-            let positions = block.shape.bottleneck * block.shape.image.height * block.shape.image.width;
-            let len = samples.div_ceil(LANES) * positions;
+            let len = samples.div_ceil(LANES) * block.shape.middle();
             let mask = self.dropout.as_ref().map(|dropout| dropout.bits(first + i, len));
             Prepared { block, plan: plan(block, &BlockWeights { weights, affine: None }, purpose), mask }
         };
@@ -223,7 +222,7 @@ impl TrainingPass {
         let evaluations: Option<Vec<usize>> = jobs
             .enumerate()
             .map(|(pack, ((x, hidden), y))| {
-                let mask = mask.map(|m| m.of_pack(pack, hidden_len / (2 * LANES)));
+                let mask = mask.map(|m| m.of_pack(pack, shape.middle()));
                 x.copy_from_slice(y);
                 let lanes = (samples - pack * LANES).min(LANES);
                 with_workspace(|workspace| recover_pack(plan, y, x, hidden, mask, lanes, workspace))

@@ -71,11 +71,6 @@ impl ConvLayer<'_> {
         (bound, method)
     }
 
-    /// [`ConvLayer::best_bound`] without the method.
-    pub fn norm_from_above(&self) -> UpperBound {
-        self.best_bound().0
-    }
-
     /// The bound that `method` gives; `None` if the method does not apply to this layer: [`Method::Matrix`] with larger
     /// kernels, [`Method::Gram`] with large operators.
     pub fn bound_by(&self, method: Method) -> Option<UpperBound> {

@@ -130,7 +130,7 @@ fn weights_without_a_norm() {
     for value in [f32::NAN, f32::INFINITY] {
         let mut weight = [0.1; 9];
         weight[4] = value;
-        assert_eq!(layer(&weight).norm_from_above().value(), f64::INFINITY);
+        assert_eq!(layer(&weight).best_bound().0.value(), f64::INFINITY);
         assert!(layer(&weight).circular_spectrum().is_empty());
     }
     // The smallest and the largest that float32 holds.

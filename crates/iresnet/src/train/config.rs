@@ -172,6 +172,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// The byte that stands for white: digits count to 16, picture files to 255.
+    pub fn white(&self) -> u8 {
+        if self.data_name == "digits" { 16 } else { 255 }
+    }
+
     /// Reads `config.json` of a run folder.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
 use crate::args::CertifyArgs;
-use crate::commands::data::{largest_byte, load_for_run};
+use crate::commands::data::load_for_run;
 use crate::terminal::bar;
 
 /// Radii at which accuracy is certified unless others are asked for.
@@ -56,7 +56,7 @@ pub fn run(
     progress.finish_and_clear();
     // A change of length r in pixels from 0 to 1 has at most this times r at the network's input.
     let steepest = record.normalization.scale.iter().map(|s| f64::from(s.abs())).fold(0.0, f64::max);
-    let per_pixel = steepest * f64::from(largest_byte(record));
+    let per_pixel = steepest * f64::from(record.white());
     predictions.iter_mut().for_each(|p| p.radius = (p.radius / per_pixel).next_down());
     let accuracy = certified_accuracy(&predictions, &test.labels, radii);
     let mut right: Vec<f64> = predictions
