@@ -13,7 +13,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::model::{EffectiveWeights, IResNet, Layout};
-use crate::spectrum::{Method, UpperBound};
+use crate::spectrum::{ConvLayer, Method, UpperBound, best_bounds};
 
 pub use file::Refused;
 pub use finalize::{Finalized, NoRescaling, RescaledLayer, finalize};
@@ -90,26 +90,23 @@ pub struct Statement {
 
 impl Certificate {
     /// Examines the weights in use of `model`; `progress` gets layers done and layers in all.
-    pub fn of(model: &IResNet, mut progress: impl FnMut(usize, usize)) -> Self {
+    pub fn of(model: &IResNet, progress: impl FnMut(usize, usize) + Send) -> Self {
         let layout = model.layout();
         let weights = model.effective_weights();
-        let total = 3 * layout.num_blocks();
-        let mut done = 0;
+        let layers = weights.layers(layout);
+        let mut bounds = layers.iter().zip(best_bounds(&layers, progress));
         let mut blocks = Vec::new();
         // 2^-22 covers the rounding of the factor and of its product with an activation to float32.
         let kept = 1.0 - model.config().dropout;
         let dropout = (kept < 1.0).then(|| UpperBound::proved((1.0 + 2f64.powi(-22)) / kept));
         for (block, effective) in layout.blocks().zip(&weights.blocks) {
-            let mut layers: Vec<LayerBound> = effective
-                .layers(block)
-                .iter()
-                .map(|layer| {
-                    let (norm, method) = layer.best_bound();
-                    done += 1;
-                    progress(done, total);
-                    LayerBound { name: layer.name.clone(), norm, method, excess: None }
-                })
-                .collect();
+            let bound = |(layer, (norm, method)): (&ConvLayer<'_>, _)| LayerBound {
+                name: layer.name.clone(),
+                norm,
+                method,
+                excess: None,
+            };
+            let mut layers: Vec<LayerBound> = bounds.by_ref().take(block.convs.len()).map(bound).collect();
             let gains: Vec<UpperBound> =
                 effective.affine.iter().flatten().map(|map| UpperBound::diagonal(&map.scale)).collect();
             let step = block.shape.step;

@@ -211,6 +211,7 @@ fn a_training_step_agrees() {
             learning_rate: optimizer.learning_rate,
             momentum: optimizer.momentum,
             weight_decay: optimizer.weight_decay,
+            clip_norm: 0.0,
             milestones: vec![],
             decay: 1.0,
             shift: 0,

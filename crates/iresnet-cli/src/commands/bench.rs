@@ -9,7 +9,7 @@ use iresnet::device::{DeviceChoice, OpenDevice};
 use iresnet::evaluate::normed_l2;
 use iresnet::model::{Dropout, DropoutKey, IResNet, Memory, peak_resident_bytes};
 use iresnet::solve::{Anderson, Picard, Stop};
-use iresnet::spectrum::ConvLayer;
+use iresnet::spectrum::{ConvLayer, best_bounds};
 use iresnet::train::{RunConfig, RunDir, Sgd};
 use iresnet_lab::timing::seconds;
 use serde::Serialize;
@@ -204,7 +204,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
         BenchKind::Norms => {
             let weights = model.effective_weights();
             let layers = weights.layers(model.layout());
-            seconds(args.repeat, || layers.iter().for_each(|layer| _ = layer.best_bound()))
+            seconds(args.repeat, || _ = best_bounds(&layers, |_, _| {}))
         }
         BenchKind::Spectrum | BenchKind::Block | BenchKind::Norm => {
             let weights = model.effective_weights();

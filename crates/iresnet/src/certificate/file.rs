@@ -72,7 +72,7 @@ impl Certificate {
     ///
     /// # Errors
     /// Text that is no certificate, one for other weights or images, or one that says anything else than the new proof.
-    pub fn verify(text: &str, model: &IResNet, progress: impl FnMut(usize, usize)) -> Result<Self, Refused> {
+    pub fn verify(text: &str, model: &IResNet, progress: impl FnMut(usize, usize) + Send) -> Result<Self, Refused> {
         let format = |message: String| Refused::Format { message };
         let mut file: Value = serde_json::from_str(text).map_err(|e| format(e.to_string()))?;
         let missing = |key: &str| format(format!("{key} is missing or of another type"));

@@ -61,7 +61,7 @@ pub fn finalize(
     model: &IResNet,
     certificate: &Certificate,
     target: f64,
-    mut progress: impl FnMut(usize, usize),
+    mut progress: impl FnMut(usize, usize) + Send,
 ) -> Result<Finalized, NoRescaling> {
     assert!(certificate.block_lipschitz(model).is_some(), "a certificate for other weights than those to finalize");
     let layout = model.layout().clone();

@@ -4,29 +4,44 @@
 //! step of a factorisation is the same instruction for all of them, without the short loops and the shuffles that one
 //! small complex matrix costs.
 
-use super::tridiagonal::eigenvalues;
+use num_traits::Float;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Matrices of a batch.
+use super::scratch::{Keep, Scratch, keep};
+use super::tridiagonal::eigenvalues;
+
+/// Matrices of a batch in float64.
 pub(super) const LANES: usize = 4;
 
+/// Matrices of a batch in float32, as wide a vector.
+pub(super) const SINGLES: usize = 8;
+
 /// A number of every matrix.
-pub(super) type Lane = [f64; LANES];
+pub(super) type Lane<T = f64, const N: usize = LANES> = [T; N];
 
 /// A complex number of every matrix.
 #[derive(Clone, Copy)]
-pub(super) struct Entry {
-    pub re: Lane,
-    pub im: Lane,
+pub(super) struct Entry<T = f64, const N: usize = LANES> {
+    pub re: Lane<T, N>,
+    pub im: Lane<T, N>,
 }
 
-const ZERO: Entry = Entry { re: [0.0; LANES], im: [0.0; LANES] };
+impl<T: Float, const N: usize> Default for Entry<T, N> {
+    fn default() -> Self {
+        Entry { re: [T::zero(); N], im: [T::zero(); N] }
+    }
+}
+
+keep!(Entry, Entry<f32, SINGLES>);
 
 /// Lower triangles of Hermitian matrices, row by row.
 #[derive(Clone)]
-pub(super) struct Batch {
+pub(super) struct Batch<T = f64, const N: usize = LANES>
+where
+    Entry<T, N>: Keep,
+{
     side: usize,
-    entries: Vec<Entry>,
+    entries: Scratch<Entry<T, N>>,
 }
 
 /// Where row `r` of a lower triangle begins.
@@ -36,12 +51,12 @@ fn row(r: usize) -> usize {
 
 /// `a b + c`, in one instruction where there is one.
 #[inline(always)]
-fn fma<const FUSED: bool>(a: f64, b: f64, c: f64) -> f64 {
+fn fma<T: Float, const FUSED: bool>(a: T, b: T, c: T) -> T {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
 #[inline(always)]
-fn each(mut lane: impl FnMut(usize) -> f64) -> Lane {
+fn each<T, const N: usize>(mut lane: impl FnMut(usize) -> T) -> Lane<T, N> {
     std::array::from_fn(&mut lane)
 }
 
@@ -49,9 +64,17 @@ fn each(mut lane: impl FnMut(usize) -> f64) -> Lane {
 /// add at once. (A closure would not be: it is compiled apart from the function that has the instructions.)
 macro_rules! vectorised {
     ($name:ident { $($field:ident: $type:ty),* } => $output:ty, $batch:ident.$method:ident($($argument:ident),*)) => {
-        struct $name<'a> { $($field: $type),* }
+        struct $name<'a, T, const N: usize>
+        where
+            Entry<T, N>: Keep,
+        {
+            $($field: $type),*
+        }
 
-        impl WithSimd for $name<'_> {
+        impl<T: Float, const N: usize> WithSimd for $name<'_, T, N>
+        where
+            Entry<T, N>: Keep,
+        {
             type Output = $output;
 
             #[inline(always)]
@@ -65,50 +88,60 @@ macro_rules! vectorised {
     };
 }
 
-vectorised!(Combine { batch: &'a mut Batch, parts: &'a [f64], waves: &'a [(Lane, Lane)], shift: f64 } => (),
+vectorised!(Combine { batch: &'a mut Batch<T, N>, parts: &'a [T], waves: &'a [(Lane<T, N>, Lane<T, N>)], shift: T } => (),
     batch.combine_by(parts, waves, shift));
-vectorised!(Factorise { batch: &'a mut Batch } => [bool; LANES], batch.factorise_by());
-vectorised!(Powers { batch: &'a Batch, powers: usize } => Lane, batch.powers_by(powers));
-vectorised!(Tridiagonalise { batch: &'a mut Batch } => (Vec<Lane>, Vec<Lane>), batch.tridiagonalise_by());
+vectorised!(Factorise { batch: &'a mut Batch<T, N> } => [bool; N], batch.factorise_by());
+vectorised!(Powers { batch: &'a Batch<T, N>, powers: usize } => Lane<T, N>, batch.powers_by(powers));
+vectorised!(Tridiagonalise { batch: &'a mut Batch<T, N> } => (Vec<Lane<T, N>>, Vec<Lane<T, N>>),
+    batch.tridiagonalise_by());
 
-impl Entry {
+impl<T: Float, const N: usize> Entry<T, N> {
     /// `self + a b`
     #[inline(always)]
-    fn add<const FUSED: bool>(self, a: Entry, b: Entry) -> Entry {
+    fn add<const FUSED: bool>(self, a: Self, b: Self) -> Self {
         Entry {
-            re: each(|l| fma::<FUSED>(-a.im[l], b.im[l], fma::<FUSED>(a.re[l], b.re[l], self.re[l]))),
-            im: each(|l| fma::<FUSED>(a.im[l], b.re[l], fma::<FUSED>(a.re[l], b.im[l], self.im[l]))),
+            re: each(|l| fma::<T, FUSED>(-a.im[l], b.im[l], fma::<T, FUSED>(a.re[l], b.re[l], self.re[l]))),
+            im: each(|l| fma::<T, FUSED>(a.im[l], b.re[l], fma::<T, FUSED>(a.re[l], b.im[l], self.im[l]))),
         }
     }
 
     /// `self - a conj(b)`
     #[inline(always)]
-    fn subtract_conjugate<const FUSED: bool>(self, a: Entry, b: Entry) -> Entry {
+    fn subtract_conjugate<const FUSED: bool>(self, a: Self, b: Self) -> Self {
         Entry {
-            re: each(|l| fma::<FUSED>(-a.im[l], b.im[l], fma::<FUSED>(-a.re[l], b.re[l], self.re[l]))),
-            im: each(|l| fma::<FUSED>(-a.im[l], b.re[l], fma::<FUSED>(a.re[l], b.im[l], self.im[l]))),
+            re: each(|l| fma::<T, FUSED>(-a.im[l], b.im[l], fma::<T, FUSED>(-a.re[l], b.re[l], self.re[l]))),
+            im: each(|l| fma::<T, FUSED>(-a.im[l], b.re[l], fma::<T, FUSED>(a.re[l], b.im[l], self.im[l]))),
+        }
+    }
+
+    /// `self + conj(a) b`
+    #[inline(always)]
+    fn add_conjugate<const FUSED: bool>(self, a: Self, b: Self) -> Self {
+        Entry {
+            re: each(|l| fma::<T, FUSED>(a.im[l], b.im[l], fma::<T, FUSED>(a.re[l], b.re[l], self.re[l]))),
+            im: each(|l| fma::<T, FUSED>(-a.im[l], b.re[l], fma::<T, FUSED>(a.re[l], b.im[l], self.im[l]))),
         }
     }
 
     #[inline(always)]
-    fn conjugate(self) -> Entry {
+    fn conjugate(self) -> Self {
         Entry { re: self.re, im: self.im.map(|x| -x) }
     }
 
     #[inline(always)]
-    fn times(self, factor: Lane) -> Entry {
+    fn times(self, factor: Lane<T, N>) -> Self {
         Entry { re: each(|l| self.re[l] * factor[l]), im: each(|l| self.im[l] * factor[l]) }
     }
 
     /// `|z|^2`
     #[inline(always)]
-    fn square(self) -> Lane {
+    fn square(self) -> Lane<T, N> {
         each(|l| self.re[l] * self.re[l] + self.im[l] * self.im[l])
     }
 }
 
 #[inline(always)]
-fn plus(a: Lane, b: Lane) -> Lane {
+fn plus<T: Float, const N: usize>(a: Lane<T, N>, b: Lane<T, N>) -> Lane<T, N> {
     each(|l| a[l] + b[l])
 }
 
@@ -120,38 +153,53 @@ fn fused() -> bool {
     return cfg!(target_arch = "aarch64");
 }
 
-impl Batch {
-    /// Matrices of the given side.
-    pub fn zeros(side: usize) -> Self {
-        Batch { side, entries: vec![ZERO; row(side)] }
+/// A constant.
+#[inline(always)]
+pub(super) fn number<T: Float>(value: f64) -> T {
+    T::from(value).expect("a number of either precision")
+}
+
+fn double<T: Float>(value: T) -> f64 {
+    value.to_f64().expect("every number is one in float64")
+}
+
+impl<T: Float, const N: usize> Batch<T, N>
+where
+    Entry<T, N>: Keep,
+{
+    /// Matrices of the given side, with whatever values there are.
+    pub fn new(side: usize) -> Self {
+        Batch { side, entries: Scratch::of(row(side)) }
     }
 
     /// Sets the lower triangles: `shift I - P_0 - sum_d (cos_d P_d - i sin_d Q_d)`.
     ///
     /// `parts` holds, entry after entry of the lower triangle row by row, `P_0` and then `P_d, Q_d` for every `d`;
     /// `waves` the cosines and sines of every `d`.
-    pub fn combine(&mut self, parts: &[f64], waves: &[(Lane, Lane)], shift: f64) {
+    pub fn combine(&mut self, parts: &[T], waves: &[(Lane<T, N>, Lane<T, N>)], shift: T) {
         Arch::new().dispatch(Combine { batch: self, parts, waves, shift });
     }
 
     #[inline(always)]
-    fn combine_by<const FUSED: bool>(&mut self, parts: &[f64], waves: &[(Lane, Lane)], shift: f64) {
-        for (entry, parts) in self.entries.iter_mut().zip(parts.chunks_exact(1 + 2 * waves.len())) {
-            let mut sum = Entry { re: [-parts[0]; LANES], im: [0.0; LANES] };
-            for ((cos, sin), pair) in waves.iter().zip(parts[1..].as_chunks::<2>().0) {
-                sum.re = each(|l| fma::<FUSED>(-cos[l], pair[0], sum.re[l]));
-                sum.im = each(|l| fma::<FUSED>(sin[l], pair[1], sum.im[l]));
-            }
-            *entry = sum;
+    fn combine_by<const FUSED: bool>(&mut self, parts: &[T], waves: &[(Lane<T, N>, Lane<T, N>)], shift: T) {
+        let len = 1 + 2 * waves.len();
+        // Four entries at a time take each wave from memory once.
+        let (fours, rest) = self.entries.as_chunks_mut::<4>();
+        let (parts, last) = parts.split_at(fours.len() * 4 * len);
+        for (entries, parts) in fours.iter_mut().zip(parts.chunks_exact(4 * len)) {
+            combine_entries::<T, FUSED, N, 4>(entries, parts, waves);
+        }
+        for (entry, parts) in rest.iter_mut().zip(last.chunks_exact(len)) {
+            combine_entries::<T, FUSED, N, 1>(std::array::from_mut(entry), parts, waves);
         }
         for r in 0..self.side {
             let diagonal = &mut self.entries[row(r) + r];
-            *diagonal = Entry { re: diagonal.re.map(|x| x + shift), im: [0.0; LANES] };
+            *diagonal = Entry { re: diagonal.re.map(|x| x + shift), im: [T::zero(); N] };
         }
     }
 
     /// Row, column, real and imaginary part of every entry of one matrix's lower triangle.
-    pub fn each_of(&self, lane: usize, mut visit: impl FnMut(usize, usize, f64, f64)) {
+    pub fn each_of(&self, lane: usize, mut visit: impl FnMut(usize, usize, T, T)) {
         for (r, c) in (0..self.side).flat_map(|r| (0..=r).map(move |c| (r, c))) {
             let entry = self.entries[row(r) + c];
             visit(r, c, entry.re[lane], entry.im[lane]);
@@ -162,15 +210,15 @@ impl Batch {
     ///
     /// Row by row, two rows and two columns at a time: sums of products in order, then a difference, a quotient or a
     /// root, as Higham's bound on its rounding wants them ([`super::positive`]).
-    pub fn factorise(&mut self) -> [bool; LANES] {
+    pub fn factorise(&mut self) -> [bool; N] {
         Arch::new().dispatch(Factorise { batch: self })
     }
 
     #[inline(always)]
-    fn factorise_by<const FUSED: bool>(&mut self) -> [bool; LANES] {
-        let mut positive = [true; LANES];
+    fn factorise_by<const FUSED: bool>(&mut self) -> [bool; N] {
+        let mut positive = [true; N];
         // Reciprocals of the diagonal of the factor.
-        let mut inverse = vec![[0.0; LANES]; self.side];
+        let mut inverse = vec![[T::zero(); N]; self.side];
         let mut first = 0;
         while first + 1 < self.side {
             let (above, here) = self.entries.split_at_mut(row(first));
@@ -206,7 +254,7 @@ impl Batch {
             c = c.subtract_conjugate::<FUSED>(b, b);
             inverse[first + 1] = pivot(c.re, &mut positive);
             lower[first] = b;
-            if positive == [false; LANES] {
+            if positive == [false; N] {
                 return positive;
             }
             first += 2;
@@ -225,25 +273,25 @@ impl Batch {
     }
 
     /// Rayleigh quotients of minus the matrices after some powers.
-    pub fn powers(&self, powers: usize) -> Lane {
+    pub fn powers(&self, powers: usize) -> Lane<T, N> {
         Arch::new().dispatch(Powers { batch: self, powers })
     }
 
     #[inline(always)]
-    fn powers_by<const FUSED: bool>(&self, powers: usize) -> Lane {
+    fn powers_by<const FUSED: bool>(&self, powers: usize) -> Lane<T, N> {
         let start = |i: usize| Entry {
-            re: [1.0 + ((i * 7919) % 1009) as f64 / 1009.0; LANES],
-            im: [((i * 104_729) % 997) as f64 / 997.0; LANES],
+            re: [number(1.0 + ((i * 7919) % 1009) as f64 / 1009.0); N],
+            im: [number(((i * 104_729) % 997) as f64 / 997.0); N],
         };
-        let mut x: Vec<Entry> = (0..self.side).map(start).collect();
-        let mut image = vec![ZERO; self.side];
-        let mut quotient = [0.0; LANES];
+        let mut x: Vec<Entry<T, N>> = (0..self.side).map(start).collect();
+        let mut image = vec![Entry::default(); self.side];
+        let mut quotient = [T::zero(); N];
         for _ in 0..powers {
-            let size = x.iter().fold([0.0; LANES], |sum, z| plus(sum, z.square()));
-            let factor = size.map(|s| if s > 0.0 { 1.0 / s.sqrt() } else { 0.0 });
+            let size = x.iter().fold([T::zero(); N], |sum, z| plus(sum, z.square()));
+            let factor = size.map(|s| if s > T::zero() { s.sqrt().recip() } else { T::zero() });
             x.iter_mut().for_each(|z| *z = z.times(factor));
             self.multiply::<FUSED>(self.side, &x, &mut image);
-            quotient = [0.0; LANES];
+            quotient = [T::zero(); N];
             for (a, b) in x.iter().zip(&image) {
                 quotient = each(|l| quotient[l] - (a.re[l] * b.re[l] + a.im[l] * b.im[l]));
             }
@@ -253,26 +301,43 @@ impl Batch {
     }
 
     /// `image = A x` for the leading `side` rows and columns.
+    ///
+    /// Two rows at a time, so that one sum does not wait for another.
     #[inline(always)]
-    fn multiply<const FUSED: bool>(&self, side: usize, x: &[Entry], image: &mut [Entry]) {
-        for r in 0..side {
-            let entries = &self.entries[row(r)..][..r + 1];
-            let (xr, mut sum) = (x[r], ZERO);
-            for ((a, from), to) in entries[..r].iter().zip(x).zip(image.iter_mut()) {
-                sum = sum.add::<FUSED>(*a, *from);
-                *to = to.add::<FUSED>(a.conjugate(), xr);
+    fn multiply<const FUSED: bool>(&self, side: usize, x: &[Entry<T, N>], image: &mut [Entry<T, N>]) {
+        let pairs = side & !1;
+        for r in (0..pairs).step_by(2) {
+            let (upper, lower) = self.entries[row(r)..row(r + 2)].split_at(r + 1);
+            let [x0, x1] = [x[r], x[r + 1]];
+            let mut sums = [Entry::default(); 2];
+            let columns = upper[..r].iter().zip(lower).zip(x).zip(image.iter_mut());
+            for (((a, b), from), to) in columns {
+                sums[0] = sums[0].add::<FUSED>(*a, *from);
+                sums[1] = sums[1].add::<FUSED>(*b, *from);
+                *to = to.add_conjugate::<FUSED>(*a, x0).add_conjugate::<FUSED>(*b, x1);
             }
-            image[r] = sum.add::<FUSED>(entries[r], xr);
+            let corner = lower[r];
+            image[r] = sums[0].add::<FUSED>(upper[r], x0).add_conjugate::<FUSED>(corner, x1);
+            image[r + 1] = sums[1].add::<FUSED>(corner, x0).add::<FUSED>(lower[r + 1], x1);
+        }
+        if pairs < side {
+            let entries = &self.entries[row(pairs)..][..side];
+            let (last, mut sum) = (x[pairs], Entry::default());
+            for ((a, from), to) in entries[..pairs].iter().zip(x).zip(image.iter_mut()) {
+                sum = sum.add::<FUSED>(*a, *from);
+                *to = to.add_conjugate::<FUSED>(*a, last);
+            }
+            image[pairs] = sum.add::<FUSED>(entries[pairs], last);
         }
     }
 
     /// All eigenvalues of every matrix in rising order: Householder's reduction to tridiagonal form, which is left in
     /// place of the matrices, then implicit QR. `None` if that did not converge.
-    pub fn eigenvalues(mut self) -> Option<[Vec<f64>; LANES]> {
+    pub fn eigenvalues(mut self) -> Option<[Vec<f64>; N]> {
         let (diagonal, side) = Arch::new().dispatch(Tridiagonalise { batch: &mut self });
-        let mut all = [const { Vec::new() }; LANES];
+        let mut all = [const { Vec::new() }; N];
         for (lane, values) in all.iter_mut().enumerate() {
-            let pick = |from: &[Lane]| -> Vec<f64> { from.iter().map(|x| x[lane]).collect() };
+            let pick = |from: &[Lane<T, N>]| -> Vec<f64> { from.iter().map(|x| double(x[lane])).collect() };
             *values = eigenvalues(&pick(&diagonal), &pick(&side))?;
         }
         Some(all)
@@ -283,44 +348,45 @@ impl Batch {
     /// From the last row up: a reflection of the leading rows and columns turns all of a row but its last entry beside
     /// the diagonal to zero; the rest of the work concerns a smaller leading matrix, which is a prefix of the storage.
     #[inline(always)]
-    fn tridiagonalise_by<const FUSED: bool>(&mut self) -> (Vec<Lane>, Vec<Lane>) {
+    fn tridiagonalise_by<const FUSED: bool>(&mut self) -> (Vec<Lane<T, N>>, Vec<Lane<T, N>>) {
         let m = self.side;
-        let mut beside = vec![[0.0; LANES]; m.saturating_sub(1)];
-        let (mut v, mut p) = (vec![ZERO; m], vec![ZERO; m]);
+        let mut beside = vec![[T::zero(); N]; m.saturating_sub(1)];
+        let (mut v, mut p) = (vec![Entry::default(); m], vec![Entry::default(); m]);
         for n in (1..m).rev() {
             // The column above the diagonal, conjugate of the row.
             for (v, a) in v.iter_mut().zip(&self.entries[row(n)..][..n]) {
                 *v = a.conjugate();
             }
             let v = &mut v[..n];
-            let square = v.iter().fold([0.0; LANES], |sum, z| plus(sum, z.square()));
-            let length = square.map(f64::sqrt);
+            let square = v.iter().fold([T::zero(); N], |sum, z| plus(sum, z.square()));
+            let length = square.map(T::sqrt);
             beside[n - 1] = length;
             // v = u + phase |u| e with the phase of u's last entry; H = I - v v^H / (|u|^2 + |u_last| |u|).
             let last = v[n - 1];
-            let size = last.square().map(f64::sqrt);
-            let stretch = each(|l| if size[l] > 0.0 { 1.0 + length[l] / size[l] } else { 0.0 });
+            let size = last.square().map(T::sqrt);
+            let stretch: Lane<T, N> =
+                each(|l| if size[l] > T::zero() { T::one() + length[l] / size[l] } else { T::zero() });
             v[n - 1] = Entry {
-                re: each(|l| if size[l] > 0.0 { last.re[l] * stretch[l] } else { length[l] }),
+                re: each(|l| if size[l] > T::zero() { last.re[l] * stretch[l] } else { length[l] }),
                 im: each(|l| last.im[l] * stretch[l]),
             };
-            let tau = each(|l| {
+            let tau: Lane<T, N> = each(|l| {
                 let norm = square[l] + size[l] * length[l];
-                if norm > 0.0 { 1.0 / norm } else { 0.0 }
+                if norm > T::zero() { norm.recip() } else { T::zero() }
             });
             let p = &mut p[..n];
-            p.fill(ZERO);
+            p.fill(Entry::default());
             self.multiply::<FUSED>(n, v, p);
-            let mut along = [0.0; LANES];
+            let mut along = [T::zero(); N];
             for (p, v) in p.iter_mut().zip(v.iter()) {
                 *p = p.times(tau);
                 along = each(|l| along[l] + (p.re[l] * v.re[l] + p.im[l] * v.im[l]));
             }
-            let half = each(|l| -0.5 * tau[l] * along[l]);
+            let half: Lane<T, N> = each(|l| number::<T>(-0.5) * tau[l] * along[l]);
             for (p, v) in p.iter_mut().zip(v.iter()) {
                 *p = Entry {
-                    re: each(|l| fma::<FUSED>(half[l], v.re[l], p.re[l])),
-                    im: each(|l| fma::<FUSED>(half[l], v.im[l], p.im[l])),
+                    re: each(|l| fma::<T, FUSED>(half[l], v.re[l], p.re[l])),
+                    im: each(|l| fma::<T, FUSED>(half[l], v.im[l], p.im[l])),
                 };
             }
             for r in 0..n {
@@ -335,12 +401,32 @@ impl Batch {
     }
 }
 
+/// The sums of [`Batch::combine`] for some entries at once, without the shift.
+#[inline(always)]
+fn combine_entries<T: Float, const FUSED: bool, const N: usize, const ENTRIES: usize>(
+    entries: &mut [Entry<T, N>; ENTRIES],
+    parts: &[T],
+    waves: &[(Lane<T, N>, Lane<T, N>)],
+) {
+    let len = 1 + 2 * waves.len();
+    let of: [&[T]; ENTRIES] = std::array::from_fn(|e| &parts[e * len..][..len]);
+    let mut sums: [Entry<T, N>; ENTRIES] = std::array::from_fn(|e| Entry { re: [-of[e][0]; N], im: [T::zero(); N] });
+    for (i, (cos, sin)) in waves.iter().enumerate() {
+        for (sum, of) in sums.iter_mut().zip(&of) {
+            let (p, q) = (of[1 + 2 * i], of[2 + 2 * i]);
+            sum.re = each(|l| fma::<T, FUSED>(-cos[l], p, sum.re[l]));
+            sum.im = each(|l| fma::<T, FUSED>(sin[l], q, sum.im[l]));
+        }
+    }
+    *entries = sums;
+}
+
 /// `1 / sqrt(pivot)`; a lane whose pivot is not positive is no longer positive.
 #[inline(always)]
-fn pivot(pivot: Lane, positive: &mut [bool; LANES]) -> Lane {
+fn pivot<T: Float, const N: usize>(pivot: Lane<T, N>, positive: &mut [bool; N]) -> Lane<T, N> {
     std::array::from_fn(|l| {
-        positive[l] &= pivot[l] > 0.0;
-        if positive[l] { 1.0 / pivot[l].sqrt() } else { 0.0 }
+        positive[l] &= pivot[l] > T::zero();
+        if positive[l] { pivot[l].sqrt().recip() } else { T::zero() }
     })
 }
 
@@ -352,7 +438,7 @@ mod tests {
 
     /// Four Hermitian matrices, with and without structure.
     fn batch(side: usize) -> Batch {
-        let mut batch = Batch::zeros(side);
+        let mut batch = Batch::new(side);
         for r in 0..side {
             for c in 0..=r {
                 let value = |l: usize, s: usize| {

@@ -6,12 +6,14 @@
 //! is. From below, the Lanczos method on the zero-padded operator itself gives the other end of an [`Interval`].
 
 mod bound;
+mod correlation;
 mod gram;
 mod lanes;
 mod norm;
 mod operator;
 mod padded;
 mod positive;
+mod scratch;
 mod taps;
 mod torus;
 mod tridiagonal;
@@ -28,7 +30,7 @@ use torus::{Grid, Symbols};
 
 pub use bound::{Interval, LowerBound, UpperBound};
 pub(crate) use gram::matrix_norm_bound;
-pub use norm::Method;
+pub use norm::{Method, best_bounds};
 pub use operator::{Search, ZeroPadded};
 
 /// Ratio of the smallest and the largest singular value below which squares are not used.

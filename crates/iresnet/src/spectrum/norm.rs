@@ -1,6 +1,9 @@
 //! Which bound of a layer's norm to compute, and by which method it was found.
 
+use std::sync::Mutex;
+
 use faer::Mat;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::operator::{Search, ZeroPadded};
@@ -55,6 +58,22 @@ const SEARCH_BUDGET: f64 = 2e10;
 /// By how much a bound exceeds what was found from below, at best.
 const SURPLUS: f64 = 2e-3;
 
+/// [`ConvLayer::best_bound`] of many layers, some of them at the same time.
+///
+/// `progress` gets layers done and layers in all.
+pub fn best_bounds(layers: &[ConvLayer<'_>], progress: impl FnMut(usize, usize) + Send) -> Vec<(UpperBound, Method)> {
+    let done = Mutex::new((0, progress));
+    let bound = |layer: &ConvLayer<'_>| {
+        let bound = layer.best_bound();
+        let (done, progress) = &mut *done.lock().expect("progress does not panic");
+        *done += 1;
+        progress(*done, layers.len());
+        bound
+    };
+    // One by one, so that large layers are shared out evenly.
+    layers.par_iter().with_max_len(1).map(bound).collect()
+}
+
 impl ConvLayer<'_> {
     /// A rigorous upper bound of the norm of the operator in use, and how it was found: the tightest method whose cost
     /// is small.
@@ -88,12 +107,15 @@ impl ConvLayer<'_> {
             }
             Method::ZeroPadded => PaddedGram::of(self).bound(self.lower().value(), SURPLUS),
             Method::Gram => self.gram_bound(),
-            Method::Torus => Symbols::of(&Taps::of(self, false)).bound(&Grid::twists(self.torus()), SURPLUS, 0.0),
+            Method::Torus => {
+                Symbols::for_bounds(&Taps::of(self, false)).bound(&Grid::twists(self.torus()), SURPLUS, 0.0)
+            }
             Method::EverySize => {
                 let grid = (8 * (self.kernel - 1)).max(1);
                 let slope = std::f64::consts::PI * (self.kernel - 1) as f64 / (2 * grid) as f64;
                 let cosine = slope.cos() * (1.0 - 4.0 * f64::EPSILON);
-                (Symbols::of(&Taps::of(self, false)).bound(&[Grid::of([grid, grid])], SURPLUS, 0.0) / (cosine * cosine))
+                (Symbols::for_bounds(&Taps::of(self, false)).bound(&[Grid::of([grid, grid])], SURPLUS, 0.0)
+                    / (cosine * cosine))
                     .next_up()
             }
         };

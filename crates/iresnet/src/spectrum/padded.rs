@@ -41,7 +41,7 @@ impl PaddedGram {
         let count = taps.kernel * taps.kernel;
         let mut products = vec![Mat::zeros(taps.side, taps.side); count * count];
         for (i, product) in products.iter_mut().enumerate() {
-            taps.add_product(i / count, i % count, product, Par::Seq);
+            taps.product(i / count, i % count, product.as_mut(), Accum::Replace, Par::Seq);
         }
         PaddedGram { side: taps.side, kernel: taps.kernel, height, width, products, rounding: taps.rounding() }
     }

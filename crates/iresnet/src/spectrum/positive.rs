@@ -25,10 +25,23 @@ pub(super) fn factorises<T: ComplexField>(matrix: MatMut<'_, T>, par: Par) -> bo
 ///
 /// `rows` is the side of `W W^H`, `rounding` bounds the error of its computed entries in spectral norm.
 pub(super) fn norm_bound(shift: f64, rows: usize, rounding: f64) -> f64 {
-    // Complex products and reciprocals of pivots multiply Higham's constant by less than 4.
-    let growth = 4.0 * (rows as f64 + 4.0) * f64::EPSILON;
-    let trace = rows as f64 * (shift + rounding);
     // The diagonal of `shift I - W W^H` is rounded once.
-    let eigenvalue = shift * (1.0 + 2.0 * f64::EPSILON) + rounding + growth / (1.0 - growth) * trace;
+    let eigenvalue = shift * (1.0 + 2.0 * f64::EPSILON) + rounding + backward(rows, f64::EPSILON) * (shift + rounding);
     (eigenvalue * (1.0 + 8.0 * f64::EPSILON)).sqrt().next_up()
+}
+
+/// A shift with which a factorisation in float32 shows that one with `shift` in float64 is not needed.
+///
+/// `rounding` bounds the error in spectral norm that the entries of `W W^H` have in float32.
+pub(super) fn single_shift(shift: f64, rows: usize, rounding: f64) -> f64 {
+    let epsilon = f64::from(f32::EPSILON);
+    // The shift itself and the diagonal are rounded.
+    shift * (1.0 - 2.0 * epsilon - backward(rows, epsilon)) - rounding
+}
+
+/// Bound of the factorisation's backward error, as a multiple of the shift.
+fn backward(rows: usize, epsilon: f64) -> f64 {
+    // Complex products and reciprocals of pivots multiply Higham's constant by less than 4.
+    let growth = 4.0 * (rows as f64 + 4.0) * epsilon;
+    growth / (1.0 - growth) * rows as f64
 }

@@ -5,9 +5,10 @@
 //! channels exchanged, so both cases look alike: `side x depth` matrices `K_a`, and products `K_a K_b^T`.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, MatMut, Par};
 
 use super::ConvLayer;
+use super::scratch::Matrix;
 
 /// The taps of a convolution or of its transpose, whichever has fewer output channels.
 pub(super) struct Taps {
@@ -18,7 +19,7 @@ pub(super) struct Taps {
     /// Side of the kernel.
     pub kernel: usize,
     /// One matrix a tap, row by row.
-    matrices: Vec<Mat<f64>>,
+    pub matrices: Vec<Matrix>,
     /// Frobenius norm of the whole kernel.
     pub frobenius: f64,
 }
@@ -29,20 +30,21 @@ impl Taps {
         let (cout, cin, k) = (layer.out_channels, layer.in_channels, layer.kernel);
         let transposed = cin < cout;
         let (side, depth) = if transposed { (cin, cout) } else { (cout, cin) };
-        let matrix = |tap: usize| {
-            let tap = if swap_axes { tap % k * k + tap / k } else { tap };
-            let value = |o: usize, i: usize, tap: usize| f64::from(layer.weight[(o * cin + i) * k * k + tap]);
-            Mat::from_fn(side, depth, |r, c| match transposed {
-                true => value(c, r, k * k - 1 - tap),
-                false => value(r, c, tap),
-            })
-        };
-        Taps { side, depth, kernel: k, matrices: (0..k * k).map(matrix).collect(), frobenius: layer.frobenius() }
+        let mut matrices: Vec<Matrix> = (0..k * k).map(|_| Matrix::new(side, depth)).collect();
+        for (place, (column, row)) in (0..depth).flat_map(|c| (0..side).map(move |r| (c, r))).enumerate() {
+            let (out, into) = if transposed { (column, row) } else { (row, column) };
+            let taps = &layer.weight[(out * cin + into) * k * k..][..k * k];
+            for (tap, matrix) in matrices.iter_mut().enumerate() {
+                let tap = if swap_axes { tap % k * k + tap / k } else { tap };
+                matrix.values[place] = f64::from(taps[if transposed { k * k - 1 - tap } else { tap }]);
+            }
+        }
+        Taps { side, depth, kernel: k, matrices, frobenius: layer.frobenius() }
     }
 
-    /// `sum += K_a K_b^T`
-    pub fn add_product(&self, a: usize, b: usize, sum: &mut Mat<f64>, par: Par) {
-        matmul(sum, Accum::Add, &self.matrices[a], self.matrices[b].transpose(), 1.0, par);
+    /// `K_a K_b^T`, added to `sum` or in its place.
+    pub fn product(&self, a: usize, b: usize, sum: MatMut<'_, f64>, accum: Accum, par: Par) {
+        matmul(sum, accum, self.matrices[a].as_ref(), self.matrices[b].as_ref().transpose(), 1.0, par);
     }
 
     /// How far the computed `W W^T`, or its symbol at any frequency, can be from the true one, in spectral norm.

@@ -2,28 +2,34 @@
 //!
 //! `F(w) F(w)^H` is a trigonometric polynomial with the coefficients `G_d = sum_(a - b = d) K_a K_b^T`. These are formed
 //! once; at each frequency the matrix is a combination of them, and one Cholesky factorisation ([`super::positive`])
-//! decides whether its largest eigenvalue is below a common shift. Nothing else has to be computed at the many
-//! frequencies that are far from the largest.
+//! decides whether its largest eigenvalue is below a common shift: in float32, with a shift lowered by all that rounding
+//! can do, at the many frequencies that are far from the largest, and in float64 at the others.
 
 use std::f64::consts::TAU;
 
 use faer::complex::Complex;
-use faer::{Mat, Par};
+use faer::{Accum, Mat, Par};
+use num_traits::Float;
 use rayon::prelude::*;
 
-use super::lanes::{Batch, LANES, Lane};
-use super::positive::{factorises, norm_bound};
+use super::correlation;
+use super::lanes::{Batch, Entry, LANES, Lane, SINGLES, number};
+use super::positive::{factorises, norm_bound, single_shift};
+use super::scratch::{Keep, Matrix, Scratch};
 use super::taps::Taps;
 
 /// Powers of the matrix that a starting guess and a better one take.
 const GUESS: [usize; 2] = [5, 40];
 
 /// Highest values of the symbol on one grid that other grids are looked at around.
-const PEAKS: usize = 8;
+const PEAKS: usize = 3;
 
 /// Largest matrices that are factorised side by side: four of them just fit a core's own cache. Larger ones take faer's
 /// blocked algorithm, one by one.
 pub(super) const SIDE_BY_SIDE: usize = 160;
+
+/// Smallest matrices of which fewer products are faster than more.
+const WORTH_SAVING: usize = 96;
 
 /// A frequency: numerators over twice the grid's height and width.
 pub(super) type Frequency = (usize, usize);
@@ -90,54 +96,101 @@ pub(super) struct Symbols {
     /// The `d` that are not the mirror image of another, without 0.
     offsets: Vec<(isize, isize)>,
     /// For each entry of the lower triangle, row by row: `G_0`, then `G_d + G_d^T` and `G_d - G_d^T` for each offset.
-    parts: Vec<f64>,
+    parts: Scratch<f64>,
+    /// The same in float32, in units of `unit`, for guesses and for what is far from the largest.
+    singles: Scratch<f32>,
+    unit: f64,
+    /// How far `F F^H` can be from the true one in spectral norm, and how far when it is formed in float32.
     rounding: f64,
+    single_rounding: f64,
 }
 
 impl Symbols {
-    /// Forms the coefficients.
+    /// Forms the coefficients as directly as can be.
     pub fn of(taps: &Taps) -> Self {
         let (m, k) = (taps.side, taps.kernel as isize);
-        let offsets: Vec<(isize, isize)> =
-            (0..k).flat_map(|y| (1 - k..k).map(move |x| (y, x))).filter(|&(y, x)| y > 0 || x > 0).collect();
         let coefficient = |dy: isize, dx: isize| {
-            let mut sum = Mat::zeros(m, m);
+            let mut sum = Matrix::new(m, m);
+            let mut accum = Accum::Replace;
             for (by, bx) in (0..k).flat_map(|y| (0..k).map(move |x| (y, x))) {
                 let (ay, ax) = (by + dy, bx + dx);
                 if (0..k).contains(&ay) && (0..k).contains(&ax) {
-                    taps.add_product((ay * k + ax) as usize, (by * k + bx) as usize, &mut sum, Par::Seq);
+                    taps.product((ay * k + ax) as usize, (by * k + bx) as usize, sum.as_mut(), accum, Par::Seq);
+                    accum = Accum::Add;
                 }
             }
             sum
         };
+        let offsets = offsets(k);
         let all = [&[(0, 0)], offsets.as_slice()].concat();
-        let coefficients: Vec<Mat<f64>> = all.par_iter().map(|&(y, x)| coefficient(y, x)).collect();
-        let mut parts = Vec::with_capacity((1 + 2 * offsets.len()) * m * (m + 1) / 2);
-        for r in 0..m {
-            for c in 0..=r {
-                parts.push(coefficients[0][(r, c)]);
-                parts.extend(coefficients[1..].iter().flat_map(|g| [g[(r, c)] + g[(c, r)], g[(r, c)] - g[(c, r)]]));
-            }
-        }
-        Symbols { side: m, offsets, parts, rounding: taps.rounding() }
+        let coefficients: Vec<Matrix> = all.par_iter().map(|&(y, x)| coefficient(y, x)).collect();
+        Symbols::from(taps, offsets, &coefficients.iter().collect::<Vec<_>>(), taps.rounding())
     }
 
-    /// `shift I - F(w) F(w)^H` at up to [`LANES`] frequencies; the last one fills the lanes that are left.
-    fn shifted(&self, batch: &mut Batch, frequencies: &[Frequency], grid: [usize; 2], shift: f64) {
+    /// Forms the coefficients in fewer products, which cost digits that bounds within a thousandth do not need.
+    pub fn for_bounds(taps: &Taps) -> Self {
+        if taps.kernel != 3 || taps.side < WORTH_SAVING {
+            return Symbols::of(taps);
+        }
+        let rows = correlation::coefficients(taps);
+        let offsets = offsets(3);
+        let at = |&(y, x): &(isize, isize)| &rows[y as usize][(x + 2) as usize];
+        let coefficients: Vec<&Matrix> = std::iter::once(at(&(0, 0))).chain(offsets.iter().map(at)).collect();
+        Symbols::from(taps, offsets, &coefficients, correlation::GROWTH * taps.rounding())
+    }
+
+    /// From `G_0` and `G_d` for each offset.
+    fn from(taps: &Taps, offsets: Vec<(isize, isize)>, coefficients: &[&Matrix], rounding: f64) -> Self {
+        let m = taps.side;
+        let mut parts = Scratch::of((1 + 2 * offsets.len()) * m * (m + 1) / 2);
+        let mut entries = parts.chunks_exact_mut(1 + 2 * offsets.len());
+        for (r, c) in (0..m).flat_map(|r| (0..=r).map(move |c| (r, c))) {
+            let parts = entries.next().expect("one for each entry");
+            let at = |g: &Matrix| (g.values[c * m + r], g.values[r * m + c]);
+            parts[0] = at(coefficients[0]).0;
+            for (pair, g) in parts[1..].as_chunks_mut::<2>().0.iter_mut().zip(&coefficients[1..]) {
+                let (below, above) = at(g);
+                *pair = [below + above, below - above];
+            }
+        }
+        // Squares of the smallest weights would be lost.
+        let unit = coefficients[0].values.iter().step_by(m + 1).fold(f64::MIN_POSITIVE, |top, x| top.max(*x));
+        let mut singles = Scratch::of(parts.len());
+        singles.iter_mut().zip(parts.iter()).for_each(|(single, part)| *single = (part / unit) as f32);
+        // Sums of `2 offsets + 1` numbers and products, each of them rounded, and the parts and the waves before; real
+        // and imaginary parts hold all `|G_d|` once each, and those are below `sum_a |K_a| sum_b |K_b|^T`.
+        let terms = 2.0 * (2 * offsets.len() + 4) as f64;
+        let spread = (taps.kernel * taps.kernel) as f64 * taps.frobenius * taps.frobenius;
+        let single_rounding = terms * f64::from(f32::EPSILON) * spread;
+        Symbols { side: m, offsets, parts, singles, unit, rounding, single_rounding }
+    }
+
+    /// `shift I - F(w) F(w)^H` at up to `N` frequencies; the last one fills the lanes that are left.
+    fn shifted<T: Float, const N: usize>(
+        &self,
+        batch: &mut Batch<T, N>,
+        parts: &[T],
+        frequencies: &[Frequency],
+        turns: &Turns,
+        shift: f64,
+    ) where
+        Entry<T, N>: Keep,
+    {
         let at = |lane: usize| frequencies[lane.min(frequencies.len() - 1)];
         let waves = |d: &(isize, isize)| {
-            let angle: Lane = std::array::from_fn(|lane| angle(*d, at(lane), grid));
-            (angle.map(f64::cos), angle.map(f64::sin))
+            let wave: [Complex<f64>; N] = std::array::from_fn(|lane| turns.wave(*d, at(lane)));
+            (wave.map(|z| number(z.re)), wave.map(|z| number(z.im)))
         };
-        let waves: Vec<(Lane, Lane)> = self.offsets.iter().map(waves).collect();
-        batch.combine(&self.parts, &waves, shift);
+        let waves: Vec<(Lane<T, N>, Lane<T, N>)> = self.offsets.iter().map(waves).collect();
+        batch.combine(parts, &waves, number(shift));
     }
 
     /// Eigenvalues of `F(w) F(w)^H` in falling order at each of some frequencies, `None` where they were not found.
     pub fn eigenvalues(&self, frequencies: &[Frequency], grid: [usize; 2]) -> Vec<Option<Vec<f64>>> {
+        let turns = Turns::of(grid);
         let chunk = |f: &[Frequency]| {
-            let mut batch = Batch::zeros(self.side);
-            self.shifted(&mut batch, f, grid, 0.0);
+            let mut batch = Batch::new(self.side);
+            self.shifted(&mut batch, &self.parts, f, &turns, 0.0);
             let values = batch.eigenvalues();
             // Those of the negative, in rising order.
             let of = |lane: usize| values.as_ref().map(|v| v[lane].iter().map(|x| -x).collect());
@@ -148,24 +201,53 @@ impl Symbols {
 
     /// Largest eigenvalues at some frequencies, about: Rayleigh quotients after some powers.
     fn guesses(&self, frequencies: &[Frequency], grid: [usize; 2], powers: usize) -> Vec<f64> {
-        let chunk = |batch: &mut Batch, f: &[Frequency]| {
-            self.shifted(batch, f, grid, 0.0);
-            batch.powers(powers)[..f.len()].to_vec()
+        let turns = Turns::of(grid);
+        let chunk = |batch: &mut Batch<f32, SINGLES>, f: &[Frequency]| {
+            self.shifted(batch, &self.singles, f, &turns, 0.0);
+            // Rounding must not carry them above the truth.
+            let value = |value: &f32| f64::from(*value) * self.unit * (1.0 - 1e-5);
+            batch.powers(powers)[..f.len()].iter().map(value).collect::<Vec<f64>>()
         };
-        frequencies.par_chunks(LANES).map_init(|| Batch::zeros(self.side), chunk).flatten_iter().collect()
+        frequencies.par_chunks(SINGLES).map_init(|| Batch::new(self.side), chunk).flatten_iter().collect()
     }
 
     /// Those frequencies at which `shift` is not shown to be above all eigenvalues.
     fn undecided(&self, frequencies: &[Frequency], grid: [usize; 2], shift: f64) -> Vec<Frequency> {
-        let chunk = |batch: &mut Batch, f: &[Frequency]| -> Vec<Frequency> {
-            self.shifted(batch, f, grid, shift);
-            let positive = match self.side <= SIDE_BY_SIDE {
-                true => batch.factorise(),
-                false => std::array::from_fn(|l| l < f.len() && factorises(self.matrix(batch, l).as_mut(), Par::Seq)),
-            };
-            f.iter().zip(positive).filter_map(|(f, positive)| (!positive).then_some(*f)).collect()
+        let turns = Turns::of(grid);
+        if self.side > SIDE_BY_SIDE {
+            return self.failing(frequencies, |batch: &mut Batch, f| {
+                self.shifted(batch, &self.parts, f, &turns, shift);
+                std::array::from_fn(|l| l < f.len() && factorises(self.matrix(batch, l).as_mut(), Par::Seq))
+            });
+        }
+        // Most are far enough below for float32 to tell.
+        let single = single_shift(shift, self.side, self.single_rounding) / self.unit;
+        let near = match frequencies.len() > LANES && single > 0.0 {
+            true => self.failing(frequencies, |batch: &mut Batch<f32, SINGLES>, f| {
+                self.shifted(batch, &self.singles, f, &turns, single);
+                batch.factorise()
+            }),
+            false => frequencies.to_vec(),
         };
-        frequencies.par_chunks(LANES).map_init(|| Batch::zeros(self.side), chunk).flatten_iter().collect()
+        self.failing(&near, |batch: &mut Batch, f| {
+            self.shifted(batch, &self.parts, f, &turns, shift);
+            batch.factorise()
+        })
+    }
+
+    /// Those frequencies whose matrices `positive` does not find to be so, `N` at a time.
+    fn failing<T: Float + Sync + Send, const N: usize>(
+        &self,
+        frequencies: &[Frequency],
+        positive: impl Fn(&mut Batch<T, N>, &[Frequency]) -> [bool; N] + Sync,
+    ) -> Vec<Frequency>
+    where
+        Entry<T, N>: Keep,
+    {
+        let chunk = |batch: &mut Batch<T, N>, f: &[Frequency]| -> Vec<Frequency> {
+            f.iter().zip(positive(batch, f)).filter_map(|(f, positive)| (!positive).then_some(*f)).collect()
+        };
+        frequencies.par_chunks(N).map_init(|| Batch::new(self.side), chunk).flatten_iter().collect()
     }
 
     /// The lower triangle of one matrix of a batch.
@@ -210,6 +292,11 @@ impl Symbols {
     }
 }
 
+/// The `d` of a kernel of side `k` that are not the mirror image of another, without 0.
+fn offsets(k: isize) -> Vec<(isize, isize)> {
+    (0..k).flat_map(|y| (1 - k..k).map(move |x| (y, x))).filter(|&(y, x)| y > 0 || x > 0).collect()
+}
+
 /// The `count` frequencies with the largest values.
 fn highest(frequencies: &[Frequency], values: &[f64], count: usize) -> Vec<Frequency> {
     let mut order: Vec<usize> = (0..frequencies.len()).collect();
@@ -217,8 +304,53 @@ fn highest(frequencies: &[Frequency], values: &[f64], count: usize) -> Vec<Frequ
     order.into_iter().take(count).map(|i| frequencies[i]).collect()
 }
 
-/// `w . d`; whole turns are dropped before anything is rounded.
-fn angle((dy, dx): (isize, isize), (y, x): Frequency, [height, width]: [usize; 2]) -> f64 {
-    let turn = |d: isize, at: usize, n: usize| (d * at as isize).rem_euclid(2 * n as isize) as f64 / (2 * n) as f64;
-    TAU * (turn(dy, y, height) + turn(dx, x, width))
+/// `exp(i t)` for all `t` of a grid's axes, height and width.
+struct Turns([Vec<Complex<f64>>; 2]);
+
+impl Turns {
+    fn of(grid: [usize; 2]) -> Self {
+        Turns(grid.map(|n| {
+            let angle = |at: usize| TAU * at as f64 / (2 * n) as f64;
+            (0..2 * n).map(|at| Complex::new(angle(at).cos(), angle(at).sin())).collect()
+        }))
+    }
+
+    /// `exp(i w.d)`; whole turns are dropped before anything is rounded.
+    fn wave(&self, (dy, dx): (isize, isize), (y, x): Frequency) -> Complex<f64> {
+        let turn = |axis: &[Complex<f64>], d: isize, at: usize| {
+            axis[(d * at as isize).rem_euclid(axis.len() as isize) as usize]
+        };
+        turn(&self.0[0], dy, y) * turn(&self.0[1], dx, x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spectrum::ConvLayer;
+
+    #[test]
+    fn float32_decides_nothing_that_float64_would_not() {
+        for (out_channels, in_channels, scale) in [(2, 3, 1.0), (24, 24, 1e-18), (100, 40, 1.0), (110, 100, 1e15)] {
+            let values = (0..out_channels * in_channels * 9).map(|i| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0);
+            let weight: Vec<f32> = values.map(|x| scale * x).collect();
+            let name = String::new();
+            let layer = ConvLayer { name, weight: &weight, out_channels, in_channels, kernel: 3, height: 5, width: 5 };
+            let symbols = Symbols::for_bounds(&Taps::of(&layer, false));
+            let frequencies: Vec<Frequency> = Grid::of([6, 6]).frequencies().into_iter().map(|(f, _)| f).collect();
+            let found = symbols.eigenvalues(&frequencies, [6, 6]);
+            let largest: Vec<f64> = found.into_iter().map(|values| values.expect("they are found")[0]).collect();
+            for at in &largest {
+                for shift in [at * (1.0 - 1e-9), at * (1.0 + 1e-9)] {
+                    let expected = frequencies.iter().zip(&largest).filter(|(_, x)| **x > shift).map(|(f, _)| *f);
+                    let open = symbols.undecided(&frequencies, [6, 6], shift);
+                    assert_eq!(
+                        open,
+                        expected.collect::<Vec<_>>(),
+                        "{out_channels} {in_channels} {shift:e} {largest:?}"
+                    );
+                }
+            }
+        }
+    }
 }

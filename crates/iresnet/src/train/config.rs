@@ -21,6 +21,9 @@ pub struct TrainConfig {
     pub momentum: f64,
     /// Weight decay on all parameters.
     pub weight_decay: f64,
+    /// L2 norm to which longer gradients, of all parameters together, are shortened; 0 leaves them as they are.
+    #[serde(default)]
+    pub clip_norm: f64,
     /// Fractions of the epochs after which the rate falls; they scale with `epochs`.
     pub milestones: Vec<f64>,
     /// What the rate is multiplied by at each milestone.
@@ -52,8 +55,10 @@ impl TrainConfig {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(value_error("train.momentum", self.momentum, "a number from 0 up to, but not including, 1"));
         }
-        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
-            return Err(value_error("train.weight_decay", self.weight_decay, "zero or a positive number"));
+        for (key, value) in [("train.weight_decay", self.weight_decay), ("train.clip_norm", self.clip_norm)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(value_error(key, value, "zero or a positive number"));
+            }
         }
         if self.milestones.iter().any(|m| !(0.0..=1.0).contains(m)) {
             return Err(value_error(
