@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use iresnet::data::{Loader, Split};
-use iresnet::evaluate::{error_percent, length, reconstruction};
+use iresnet::data::Split;
+use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::solve::{Outcome, Picard, Stop};
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,10 @@ pub struct Row {
     pub normed_l2: Measure,
     /// The largest one.
     pub largest_normed_l2: Measure,
-    /// The mean error as a root mean square per value, in units of the input, whose range is 1: `normed_l2` times the
-    /// root mean square of the images' values.
-    pub rms_per_value: Measure,
+    /// Mean over the images of `||x - x^||`, in units of the input, whose range is 1.
+    pub distance: Measure,
+    /// Values of an image.
+    pub image_values: usize,
     /// Images inverted.
     pub samples: usize,
     /// Mean iterations a block and image.
@@ -74,16 +75,13 @@ pub fn row(network: &Network, data: &Split, samples: usize) -> Result<Row, LabEr
     let stop = Stop { tolerance: 0.0, max_iterations: ITERATIONS };
     let inverse = reconstruction(model, &test, normalization, &Picard, stop, lipschitz.as_deref(), &mut |_, _| {})?;
     let inverse_seconds = begun.elapsed().as_secs_f64();
-    let size: f64 = Loader::evaluate(&test, normalization, test.len().max(1))
-        .flat_map(|batch| batch.images.chunks_exact(test.image_len()).map(length).collect::<Vec<_>>())
-        .sum::<f64>()
-        / test.len().max(1) as f64;
     Ok(Row {
         model: network.label(),
         error_percent: error_percent(model, &data.test, normalization, &mut |_, _| {}),
         normed_l2: Measure(inverse.normed_l2),
         largest_normed_l2: Measure(inverse.largest_normed_l2),
-        rms_per_value: Measure(inverse.normed_l2 * size / (test.image_len() as f64).sqrt()),
+        distance: Measure(inverse.distance),
+        image_values: test.image_len(),
         samples: inverse.samples,
         iterations: inverse.iterations,
         outcomes: inverse.outcomes,

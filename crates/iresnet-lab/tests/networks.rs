@@ -63,7 +63,8 @@ fn figures_agree_with_the_networks() {
     assert_eq!((row.normed_l2.0, row.samples), (expected.normed_l2, 50));
     assert!(row.guaranteed_inverse && row.normed_l2.0 < 1e-6, "{row:?}");
     // Pixels of the digits' input lie in [-0.5, 0.5].
-    assert!(row.rms_per_value.0 > 0.0 && row.rms_per_value.0 < 0.5 * row.normed_l2.0 * 1.0001, "{row:?}");
+    let longest = 0.5 * (row.image_values as f64).sqrt();
+    assert!(row.distance.0 > 0.0 && row.distance.0 < row.normed_l2.0 * longest * 1.0001, "{row:?}");
 
     // After 100 iterations the pictures are the images; without any they are not.
     let shown = figure3::reconstructions(normalised, &split).unwrap();

@@ -74,6 +74,9 @@ pub struct Reconstruction {
     /// The largest one.
     #[serde(serialize_with = "finite_or_text")]
     pub largest_normed_l2: f64,
+    /// Mean over the images of `||x - x^||`, in units of the network's input.
+    #[serde(serialize_with = "finite_or_text")]
+    pub distance: f64,
     /// Images inverted.
     pub samples: usize,
     /// Mean iterations a block and image.
@@ -105,13 +108,16 @@ pub fn reconstruction<S: Solver<f32>>(
     let trunk = model.fixed_trunk();
     let len = data.image_len();
     let (mut errors, mut images) = (Vec::new(), Vec::new());
-    let (mut tolerance_on, mut iterations) = ("residual", 0);
+    let (mut tolerance_on, mut iterations, mut distance) = ("residual", 0, 0.0);
     for batch in Loader::evaluate(data, normalization, BATCH) {
         let n = batch.labels.len();
-        let latent = trunk.forward(&batch.images);
+        let latent = trunk.forward_compensated(&batch.images);
         let (reconstructed, report) = trunk.inverse(&latent, n, solver, stop, lipschitz)?;
-        errors
-            .extend(batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)).map(|(x, y)| normed_l2(x, y)));
+        for (x, y) in batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)) {
+            errors.push(normed_l2(x, y));
+            let difference = errors[errors.len() - 1] * length(x);
+            distance += if difference.is_nan() { f64::INFINITY } else { difference };
+        }
         iterations += report.images.iter().map(|image| image.iterations).sum::<usize>();
         tolerance_on = report.tolerance_on;
         images.extend(report.images.iter().map(|image| image.outcome));
@@ -123,6 +129,7 @@ pub fn reconstruction<S: Solver<f32>>(
     Ok(Reconstruction {
         normed_l2: errors.iter().sum::<f64>() / samples.max(1) as f64,
         largest_normed_l2: errors.iter().copied().fold(0.0, f64::max),
+        distance: distance / samples.max(1) as f64,
         samples,
         iterations: iterations as f64 / (samples * model.layout().num_blocks()).max(1) as f64,
         outcomes,

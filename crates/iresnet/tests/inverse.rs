@@ -53,6 +53,35 @@ fn normalised_networks_invert_to_float32() {
     }
 }
 
+/// With exact sums only the latent is rounded: plain passes in float32 lose more, forward and back.
+#[test]
+fn exact_sums_leave_only_the_rounding_of_the_latent() {
+    let config = ModelConfig { norm: Norm::Spectral { coeff: 0.9 }, ..ModelConfig::preset("paper-mnist").unwrap() };
+    let input = Input { channels: 1, height: 8, width: 8, classes: 10 };
+    let mut model = config.init(input, 1).unwrap();
+    let [trunk, _] = model.parameters_mut();
+    trunk.iter_mut().for_each(|w| *w *= 5.0);
+    model.update_norms(100);
+    let (x, trunk) = (values(images(20, input)), model.fixed_trunk());
+    let error = |latent: &[f32], tolerance: f64, max_iterations: usize| {
+        let stop = Stop { tolerance, max_iterations };
+        let (images, report) = trunk.inverse(latent, 20, &Picard, stop, None).unwrap();
+        let errors = x.chunks(64).zip(images.chunks(64)).map(|(x, y)| iresnet::evaluate::normed_l2(x, y));
+        (errors.sum::<f64>() / 20.0, report.images)
+    };
+    let (plain, exact) = (trunk.forward(&x), trunk.forward_compensated(&x));
+    let distance = iresnet::evaluate::normed_l2(&exact, &plain);
+    assert!(distance > 0.0 && distance < 1e-6, "the same function: {distance:e}");
+    // A negative tolerance makes plain steps only.
+    let (before, _) = error(&plain, -1.0, 100);
+    let (after, reports) = error(&exact, 0.0, 100);
+    assert!(after < 0.7 * before, "{after:e} {before:e}");
+    assert!(reports.iter().all(|image| image.outcome == Outcome::RoundOffFloor), "{reports:?}");
+    // The last steps are counted, and there are none beyond the limit.
+    let (_, limited) = error(&exact, 0.0, 3);
+    assert!(limited.iter().all(|image| image.most_iterations <= 3), "{limited:?}");
+}
+
 #[test]
 fn a_certificate_is_of_its_weights_only() {
     let mut model = ModelConfig { norm: Norm::Spectral { coeff: 0.9 }, ..ModelConfig::preset("digits").unwrap() }

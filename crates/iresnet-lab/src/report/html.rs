@@ -1,7 +1,7 @@
 //! The report as one HTML file that needs nothing else.
 
 use super::sprite::data_uri;
-use super::{HEADINGS, Report};
+use super::{HEADINGS, NORMS, Report};
 use crate::chart::escape;
 use crate::figure3::Figure3;
 use crate::figure4::{Curve, TARGETS};
@@ -60,7 +60,20 @@ impl Report {
             })
             .collect();
         let table = scrolling("Table 1", &format!("<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>"));
-        (!self.rows.is_empty()).then(|| section("table1", "Table 1: six networks", &table, &self.table_caption()))
+        let heads: String = NORMS.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
+        let norms: String = self
+            .norm_cells()
+            .iter()
+            .map(|[model, paper, cells @ ..]| {
+                let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
+                let (model, paper) = (escape(model), escape(paper));
+                format!("<tr><th scope=\"row\">{model}</th><td class=\"paper\">{paper}</td>{cells}</tr>\n")
+            })
+            .collect();
+        let norms = scrolling("Norms", &format!("<thead><tr>{heads}</tr></thead>\n<tbody>\n{norms}</tbody>"));
+        let body =
+            format!("{table}<p class=\"caption\">{}</p>\n<h3>Which norm</h3>\n{norms}", escape(&self.table_caption()));
+        (!self.rows.is_empty()).then(|| section("table1", "Table 1: six networks", &body, &self.norms_caption()))
     }
 
     fn figure1_section(&self) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The report in Markdown, with the figures as files beside it.
 
-use super::{HEADINGS, Report};
+use super::{HEADINGS, NORMS, Report};
 use crate::figure4::TARGETS;
 
 impl Report {
@@ -14,6 +14,8 @@ impl Report {
         };
         let rows: Vec<Vec<String>> = self.cells().iter().map(|row| row.to_vec()).collect();
         section("Table 1", (!rows.is_empty()).then(|| self.table_caption()), table(&HEADINGS, &rows));
+        let norms: Vec<Vec<String>> = self.norm_cells().iter().map(|row| row.to_vec()).collect();
+        section("Which norm", (!norms.is_empty()).then(|| self.norms_caption()), table(&NORMS, &norms));
         let pictures = "![without constraint](figure1-free.svg) ![with constraint](figure1-normalised.svg)";
         section("Figure 1", self.figure1_caption(), pictures.into());
         section("Figure 2", self.figure2_caption(), "![norms](figure2.svg)".into());

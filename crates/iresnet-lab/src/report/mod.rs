@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::figure1::Figure1;
 use crate::figure3::Figure3;
 use crate::figure4::Figure4;
+use crate::measure::Measure;
 use crate::spectra::Spectra;
 use crate::table1::{PAPER, Row};
 use crate::timing::Timing;
@@ -53,7 +54,7 @@ pub struct Report {
 /// A file of the report: name and content.
 pub type File = (String, Vec<u8>);
 
-const HEADINGS: [&str; 11] = [
+const HEADINGS: [&str; 10] = [
     "model",
     "error %",
     "paper's",
@@ -62,28 +63,35 @@ const HEADINGS: [&str; 11] = [
     "guaranteed inverse",
     "Lip(g) at most",
     "iterations a block",
-    "RMS per value",
     "training",
     "outcomes",
 ];
 
+/// Of the table of norms.
+const NORMS: [&str; 6] = [
+    "model",
+    "paper's",
+    "||x \u{2212} x^|| / ||x||",
+    "||x \u{2212} x^||",
+    "over the root of the number of values",
+    "over the number of values",
+];
+
 impl Report {
     /// The table's cells, without the headings.
-    fn cells(&self) -> Vec<[String; 11]> {
+    fn cells(&self) -> Vec<[String; 10]> {
         let cells = |row: &Row| {
             let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
-            let column = usize::from(!self.data.contains("cifar"));
             let outcomes = row.outcomes.iter().map(|(outcome, n)| format!("{n} {}", words(&format!("{outcome:?}"))));
             [
                 row.model.clone(),
                 format!("{:.2}", row.error_percent),
-                paper.map_or_else(String::new, |(_, error, _)| format!("{:.2}", error[column])),
+                paper.map_or_else(String::new, |(_, error, _)| format!("{:.2}", error[self.paper_column()])),
                 row.normed_l2.scientific(),
-                paper.map_or_else(String::new, |(_, _, l2)| l2[column].to_string()),
+                paper.map_or_else(String::new, |(_, _, l2)| l2[self.paper_column()].to_string()),
                 if row.guaranteed_inverse { "yes" } else { "no" }.into(),
                 format!("{:.3}", row.largest_block_lipschitz),
                 format!("{:.1}", row.iterations),
-                row.rms_per_value.scientific(),
                 duration(row.training_seconds),
                 outcomes.collect::<Vec<_>>().join(", "),
             ]
@@ -91,14 +99,37 @@ impl Report {
         self.rows.iter().map(cells).collect()
     }
 
+    /// The reconstruction error as other norms have it.
+    fn norm_cells(&self) -> Vec<[String; 6]> {
+        let cells = |row: &Row| {
+            let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
+            let per = |divisor: f64| Measure(row.distance.0 / divisor).scientific();
+            let values = row.image_values as f64;
+            [
+                row.model.clone(),
+                paper.map_or_else(String::new, |(_, _, l2)| l2[self.paper_column()].to_string()),
+                row.normed_l2.scientific(),
+                per(1.0),
+                per(values.sqrt()),
+                per(values),
+            ]
+        };
+        self.rows.iter().map(cells).collect()
+    }
+
+    /// Where the paper's figures for this data stand, or those for MNIST where it has none.
+    fn paper_column(&self) -> usize {
+        usize::from(!self.data.contains("cifar"))
+    }
+
     /// The table's first columns for a terminal; nothing without a table.
     pub fn text(&self) -> String {
-        let rows: Vec<[String; 11]> = [HEADINGS.map(String::from)].into_iter().chain(self.cells()).collect();
+        let rows: Vec<[String; 10]> = [HEADINGS.map(String::from)].into_iter().chain(self.cells()).collect();
         if rows.len() == 1 {
             return String::new();
         }
         let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-        let cell = |row: &[String; 11], i: usize| match i {
+        let cell = |row: &[String; 10], i: usize| match i {
             0 => format!("{:<w$}", row[i], w = width(i)),
             _ => format!("{:>w$}", row[i], w = width(i)),
         };

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::IResNet;
+use super::compensated::refine;
 use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
 use crate::evaluate::length;
@@ -237,6 +238,8 @@ impl FixedTrunk {
         let samples = latent.len() / shape.len();
         let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
         iresnet_kernels::pack(latent, shape, &mut packs);
+        // What float32 rounds away of the activations, where all of their digits are asked for.
+        let mut low = vec![0.0; if stop.tolerance == 0.0 { packs.len() } else { 0 }];
         let mut by_block: Vec<Vec<SampleReport>> = Vec::with_capacity(self.plans.len());
         let mut index = self.plans.len();
         for (s, stage) in layout.stages.iter().enumerate().rev() {
@@ -248,13 +251,17 @@ impl FixedTrunk {
                     offset_scale: self.offset_scales[index],
                 };
                 let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
-                let solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
+                let mut solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
+                if stop.tolerance == 0.0 {
+                    refine(branch.plan, &packs, &mut low, &mut solved, stop.max_iterations);
+                }
                 packs = solved.x;
                 by_block.push(solved.reports);
             }
             if s > 0 {
                 let before = layout.stages[s - 1].image;
                 packs = upsample(&packs, shape, before);
+                low = upsample(&low, shape, before);
                 shape = before;
             }
         }

@@ -101,7 +101,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
-    /// Zero asks for all that the number format gives; a negative one makes every iteration, whatever comes of it.
+    /// Zero asks for all that the number format gives, in a network the last steps with exact sums; a negative one makes
+    /// every iteration, whatever comes of it.
     pub tolerance: f64,
     /// Most iterations a sample.
     pub max_iterations: usize,
