@@ -59,8 +59,11 @@ impl Inversion {
         let trunk = network.model.fixed_trunk();
         let mut batches = Loader::evaluate(data, &network.record.normalization, data.len().max(1));
         let images = batches.next().map(|batch| batch.images).unwrap_or_default();
-        let latent = trunk.forward_compensated(&images);
         let lipschitz = network.certificate().contractions(&network.model);
+        let latent = match lipschitz {
+            Some(_) => trunk.forward_compensated(&images),
+            None => trunk.forward(&images),
+        };
         Inversion { trunk, lipschitz, latent, image_len: data.image_len(), images }
     }
 

@@ -6,6 +6,9 @@ use iresnet::train::{RunError, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// Part of every key: raised when the same settings give other results than before.
+const REVISION: u32 = 2;
+
 /// A folder of results.
 #[derive(Clone, Debug)]
 pub struct Kept {
@@ -47,7 +50,7 @@ impl Kept {
         E: From<RunError>,
     {
         let path = self.folder.join(format!("{name}.json"));
-        let made_from = serde_json::to_string(&made_from).expect("a key is JSON");
+        let made_from = serde_json::to_string(&(REVISION, made_from)).expect("a key is JSON");
         let saved = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<File<T>>(&bytes).ok());
         if let Some(file) = saved.filter(|file| file.made_from == made_from) {
             return Ok(file.result);

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use iresnet::data::{self, Split};
-use iresnet::evaluate::reconstruction;
+use iresnet::evaluate::{length, reconstruction};
 use iresnet::model::{Input, Norm};
 use iresnet::solve::{Picard, Stop};
 use iresnet::train::{RunConfig, RunRecord};
@@ -62,9 +62,11 @@ fn figures_agree_with_the_networks() {
     .unwrap();
     assert_eq!((row.normed_l2.0, row.samples), (expected.normed_l2, 50));
     assert!(row.guaranteed_inverse && row.normed_l2.0 < 1e-6, "{row:?}");
-    // Pixels of the digits' input lie in [-0.5, 0.5].
-    let longest = 0.5 * (row.image_values as f64).sqrt();
-    assert!(row.distance.0 > 0.0 && row.distance.0 < row.normed_l2.0 * longest * 1.0001, "{row:?}");
+    let inversion = Inversion::new(normalised, &images);
+    let relative = inversion.invert(&Picard, 100).unwrap().errors;
+    let distances = relative.iter().zip(inversion.images.chunks_exact(64)).map(|(error, x)| error * length(x));
+    assert!((row.distance.0 / (distances.sum::<f64>() / 50.0) - 1.0).abs() < 1e-12, "{row:?}");
+    assert_eq!(row.image_values, 64);
 
     // After 100 iterations the pictures are the images; without any they are not.
     let shown = figure3::reconstructions(normalised, &split).unwrap();

@@ -107,6 +107,7 @@ impl Certificate {
                 excess: None,
             };
             let mut layers: Vec<LayerBound> = bounds.by_ref().take(block.convs.len()).map(bound).collect();
+            assert_eq!(layers.len(), block.convs.len(), "a bound of every convolution");
             let gains: Vec<UpperBound> =
                 effective.affine.iter().flatten().map(|map| UpperBound::diagonal(&map.scale)).collect();
             let step = block.shape.step;

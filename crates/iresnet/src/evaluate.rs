@@ -74,10 +74,11 @@ pub struct Reconstruction {
     /// The largest one.
     #[serde(serialize_with = "finite_or_text")]
     pub largest_normed_l2: f64,
-    /// Mean over the images of `||x - x^||`, in units of the network's input.
+    /// Mean over the images of `||x - x^||`, in units of the network's input; infinite if a value was not finite.
     #[serde(serialize_with = "finite_or_text")]
     pub distance: f64,
     /// Images inverted.
+    #[serde(rename = "inverted")]
     pub samples: usize,
     /// Mean iterations a block and image.
     pub iterations: f64,
@@ -111,12 +112,15 @@ pub fn reconstruction<S: Solver<f32>>(
     let (mut tolerance_on, mut iterations, mut distance) = ("residual", 0, 0.0);
     for batch in Loader::evaluate(data, normalization, BATCH) {
         let n = batch.labels.len();
-        let latent = trunk.forward_compensated(&batch.images);
+        let latent = match lipschitz {
+            Some(_) => trunk.forward_compensated(&batch.images),
+            None => trunk.forward(&batch.images),
+        };
         let (reconstructed, report) = trunk.inverse(&latent, n, solver, stop, lipschitz)?;
         for (x, y) in batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)) {
             errors.push(normed_l2(x, y));
-            let difference = errors[errors.len() - 1] * length(x);
-            distance += if difference.is_nan() { f64::INFINITY } else { difference };
+            let apart = x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum::<f64>().sqrt();
+            distance += if apart.is_finite() { apart } else { f64::INFINITY };
         }
         iterations += report.images.iter().map(|image| image.iterations).sum::<usize>();
         tolerance_on = report.tolerance_on;

@@ -1,10 +1,8 @@
 //! `iresnet evaluate`
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
-use iresnet::evaluate::{error_percent_on, reconstruction};
-use iresnet::solve::{Outcome, Picard, Stop};
+use iresnet::evaluate::{Reconstruction, error_percent_on, reconstruction};
+use iresnet::solve::{Picard, Stop};
 use iresnet::train::RunDir;
 use serde::Serialize;
 
@@ -25,12 +23,8 @@ struct Evaluation {
     /// What classified; the inverse ran on the CPU.
     device: String,
     error_percent: f64,
-    normed_l2: serde_json::Value,
-    largest_normed_l2: serde_json::Value,
-    inverted: usize,
-    iterations: f64,
-    outcomes: BTreeMap<Outcome, usize>,
-    tolerance_on: &'static str,
+    #[serde(flatten)]
+    reconstruction: Reconstruction,
     certified: bool,
 }
 
@@ -65,7 +59,6 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
         },
     )?;
     progress.finish_and_clear();
-    let numbers = serde_json::to_value(&reconstruction)?;
     let evaluation = Evaluation {
         run: args.run.display().to_string(),
         data: data.into(),
@@ -73,12 +66,7 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
         seed: record.seed,
         device: device.name,
         error_percent: error,
-        normed_l2: numbers["normed_l2"].clone(),
-        largest_normed_l2: numbers["largest_normed_l2"].clone(),
-        inverted: reconstruction.samples,
-        iterations: reconstruction.iterations,
-        outcomes: reconstruction.outcomes,
-        tolerance_on: reconstruction.tolerance_on,
+        reconstruction,
         certified: certificate.certified,
     };
     if args.json {
@@ -87,12 +75,13 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     }
     println!("{} on {} ({} test images)", record.model.norm.label(), loaded.split.name, test.len());
     println!("error                {error:.2} %");
+    let reconstruction = &evaluation.reconstruction;
     println!(
         "normed L2            {:.2e} mean, {:.2e} largest, of {} images",
         reconstruction.normed_l2, reconstruction.largest_normed_l2, reconstruction.samples
     );
     println!("iterations           {:.1} a block, at most {} allowed", reconstruction.iterations, args.max_iterations);
-    for (outcome, count) in &evaluation.outcomes {
+    for (outcome, count) in &reconstruction.outcomes {
         println!("outcome              {count} x {outcome:?}");
     }
     println!("guaranteed inverse   {}", if certificate.certified { "yes" } else { "no" });

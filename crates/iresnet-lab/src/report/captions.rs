@@ -36,8 +36,8 @@ impl Report {
     }
 
     pub(super) fn norms_caption(&self) -> String {
-        "The paper does not define its norm, and its smallest figures lie below float32\u{2019}s rounding, 6e-8, so \
-         that they cannot be relative errors of float32 images. Beside ours the length of the difference, in units of \
+        "The paper does not define its norm, and its smallest figures lie below 2e-8, what rounding an image to float32 \
+         alone does to it, so that they are hardly relative errors. Beside ours the length of the difference, in units of \
          the input\u{2019}s range, the same over the root of the number of an image\u{2019}s values (the root mean \
          square per value) and over that number; means over the same images."
             .into()

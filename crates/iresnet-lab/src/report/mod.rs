@@ -199,3 +199,38 @@ fn listed(parts: &[String]) -> String {
         [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn norms_are_divided_by_the_number_of_values() {
+        let row = |model: &str, distance: f64| Row {
+            model: model.into(),
+            error_percent: 1.0,
+            normed_l2: Measure(2e-7),
+            largest_normed_l2: Measure(3e-7),
+            distance: Measure(distance),
+            image_values: 100,
+            samples: 1,
+            iterations: 1.0,
+            outcomes: Default::default(),
+            guaranteed_inverse: true,
+            largest_block_lipschitz: 0.5,
+            epochs: 1,
+            seed: 0,
+            training_seconds: 1.0,
+            inverse_seconds: 1.0,
+            weights_sha256: String::new(),
+        };
+        let rows = vec![row("c = 0.9", 5e-6), row("batch-norm", f64::INFINITY)];
+        let report = Report { data: "mnist".into(), rows, ..Report::default() };
+        let [first, second] = report.norm_cells().try_into().unwrap();
+        assert_eq!(first, ["c = 0.9", "2.2e-7", "2.0e-7", "5.0e-6", "5.0e-7", "5.0e-8"]);
+        assert_eq!(second[3..], ["inf", "inf", "inf"]);
+        for page in [report.html(), report.markdown()] {
+            assert!(NORMS[1..].iter().all(|head| page.contains(*head)) && page.contains("5.0e-8"), "{page}");
+        }
+    }
+}

@@ -238,8 +238,9 @@ impl FixedTrunk {
         let samples = latent.len() / shape.len();
         let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
         iresnet_kernels::pack(latent, shape, &mut packs);
-        // What float32 rounds away of the activations, where all of their digits are asked for.
-        let mut low = vec![0.0; if stop.tolerance == 0.0 { packs.len() } else { 0 }];
+        // What float32 rounds away of the activations, where steps are sure to come closer.
+        let exact = stop.tolerance >= 0.0 && lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
+        let mut low = vec![0.0; if exact { packs.len() } else { 0 }];
         let mut by_block: Vec<Vec<SampleReport>> = Vec::with_capacity(self.plans.len());
         let mut index = self.plans.len();
         for (s, stage) in layout.stages.iter().enumerate().rev() {
@@ -252,8 +253,8 @@ impl FixedTrunk {
                 };
                 let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
                 let mut solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
-                if stop.tolerance == 0.0 {
-                    refine(branch.plan, &packs, &mut low, &mut solved, stop.max_iterations);
+                if exact {
+                    refine(branch.plan, &packs, &mut low, &mut solved, stop);
                 }
                 packs = solved.x;
                 by_block.push(solved.reports);

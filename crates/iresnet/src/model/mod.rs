@@ -195,7 +195,7 @@ impl IResNet {
         let device = images.device();
         let latent = if is_fused(&device) {
             let values = images.into_data().try_into_vec::<f32>().expect("float32 images");
-            self.latent_tensor(self.fixed_trunk().forward_compensated(&values), n, &device)
+            self.latent_tensor(self.fixed_trunk().forward(&values), n, &device)
         } else {
             let pass = self.training_pass(None);
             let parameters = Tensor::from_floats(self.trunk.as_slice(), &device);

@@ -86,8 +86,8 @@ impl FixedTrunk {
         })
     }
 
-    /// The same with exact residual sums: only the latents themselves are rounded, and inverses of them come closer.
-    /// Takes about a tenth longer.
+    /// The same with the digits that residual sums lose in float32: a certified inverse of these latents comes closer.
+    /// Finite values only: infinite ones become NaN. Takes about a tenth longer.
     pub fn forward_compensated(&self, images: &[f32]) -> Vec<f32> {
         let mut low: Vec<f32> = Vec::new();
         let mut shape = self.layout.padded;

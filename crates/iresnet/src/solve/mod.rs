@@ -101,8 +101,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
-    /// Zero asks for all that the number format gives, in a network the last steps with exact sums; a negative one makes
-    /// every iteration, whatever comes of it.
+    /// Zero asks for all that the number format gives; a negative one makes every iteration, whatever comes of it.
     pub tolerance: f64,
     /// Most iterations a sample.
     pub max_iterations: usize,
@@ -117,7 +116,8 @@ pub struct SampleReport {
     pub iterations: usize,
     /// Evaluations of `g`.
     pub evaluations: usize,
-    /// Length of the last plain step: the residual `||x + g(x) - y||` of the iterate before the last.
+    /// Length of the last plain step: the residual `||x + g(x) - y||` of the iterate before the last. A certified network's
+    /// last steps at round-off, which keep lost digits, are not looked at.
     pub residual: f64,
     /// Bound on `||x - x*||`, round-off included; only with a certified `L < 1`, and only for finite results.
     pub error_bar: Option<f64>,

@@ -1,4 +1,4 @@
-//! Hermitian matrices four at a time: every number is a vector with one lane a matrix.
+//! Hermitian matrices four at a time, in float32 eight: every number is a vector with one lane a matrix.
 //!
 //! The symbols of a convolution are hundreds of small matrices of one size. Side by side in the lanes of a vector, each
 //! step of a factorisation is the same instruction for all of them, without the short loops and the shuffles that one

@@ -60,7 +60,8 @@ const SURPLUS: f64 = 2e-3;
 
 /// [`ConvLayer::best_bound`] of many layers, some of them at the same time.
 ///
-/// `progress` gets layers done and layers in all.
+/// `progress` gets layers done and layers in all, on whatever thread; it must not wait for rayon's. Layers that are large
+/// take memory at the same time, one a thread and sometimes more.
 pub fn best_bounds(layers: &[ConvLayer<'_>], progress: impl FnMut(usize, usize) + Send) -> Vec<(UpperBound, Method)> {
     let done = Mutex::new((0, progress));
     let bound = |layer: &ConvLayer<'_>| {

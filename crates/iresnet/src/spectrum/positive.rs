@@ -32,7 +32,8 @@ pub(super) fn norm_bound(shift: f64, rows: usize, rounding: f64) -> f64 {
 
 /// A shift with which a factorisation in float32 shows that one with `shift` in float64 is not needed.
 ///
-/// `rounding` bounds the error in spectral norm that the entries of `W W^H` have in float32.
+/// `rounding` bounds the error in spectral norm that the entries of `W W^H` have in float32, that of the float64 ones
+/// from which they come included.
 pub(super) fn single_shift(shift: f64, rows: usize, rounding: f64) -> f64 {
     let epsilon = f64::from(f32::EPSILON);
     // The shift itself and the diagonal are rounded.

@@ -9,7 +9,7 @@ use std::thread::LocalKey;
 
 use faer::{MatMut, MatRef};
 
-/// Bytes of each type that a thread keeps at most.
+/// Bytes of each of the four types that a thread keeps at most, for as long as it lives.
 const KEPT: usize = 16 << 20;
 
 /// What a thread keeps of one type.

@@ -18,7 +18,7 @@ pub(super) struct Taps {
     pub depth: usize,
     /// Side of the kernel.
     pub kernel: usize,
-    /// One matrix a tap, row by row.
+    /// One matrix a tap, in the order of the kernel's rows.
     pub matrices: Vec<Matrix>,
     /// Frobenius norm of the whole kernel.
     pub frobenius: f64,

@@ -100,7 +100,7 @@ pub(super) struct Symbols {
     /// The same in float32, in units of `unit`, for guesses and for what is far from the largest.
     singles: Scratch<f32>,
     unit: f64,
-    /// How far `F F^H` can be from the true one in spectral norm, and how far when it is formed in float32.
+    /// How far `F F^H` can be from the true one in spectral norm, and by how much more when it is formed in float32.
     rounding: f64,
     single_rounding: f64,
 }
@@ -157,8 +157,9 @@ impl Symbols {
         let unit = coefficients[0].values.iter().step_by(m + 1).fold(f64::MIN_POSITIVE, |top, x| top.max(*x));
         let mut singles = Scratch::of(parts.len());
         singles.iter_mut().zip(parts.iter()).for_each(|(single, part)| *single = (part / unit) as f32);
-        // Sums of `2 offsets + 1` numbers and products, each of them rounded, and the parts and the waves before; real
-        // and imaginary parts hold all `|G_d|` once each, and those are below `sum_a |K_a| sum_b |K_b|^T`.
+        // Sums of `2 offsets + 1` numbers and products, each of them rounded, and the parts and the waves before. Real and
+        // imaginary parts, whose errors add up to at most 2^(1/2) times the larger, hold all `|G_d|` once each, and those
+        // are below `sum_a |K_a| sum_b |K_b|^T`. Five times what that comes to, which leaves room for underflow.
         let terms = 2.0 * (2 * offsets.len() + 4) as f64;
         let spread = (taps.kernel * taps.kernel) as f64 * taps.frobenius * taps.frobenius;
         let single_rounding = terms * f64::from(f32::EPSILON) * spread;
@@ -199,16 +200,29 @@ impl Symbols {
         frequencies.par_chunks(LANES).flat_map_iter(chunk).collect()
     }
 
-    /// Largest eigenvalues at some frequencies, about: Rayleigh quotients after some powers.
-    fn guesses(&self, frequencies: &[Frequency], grid: [usize; 2], powers: usize) -> Vec<f64> {
+    /// Largest eigenvalues at some frequencies in units of `parts`, about: Rayleigh quotients after some powers.
+    fn guesses<T: Float + Sync + Send, const N: usize>(
+        &self,
+        parts: &[T],
+        frequencies: &[Frequency],
+        grid: [usize; 2],
+        powers: usize,
+    ) -> Vec<T>
+    where
+        Entry<T, N>: Keep,
+    {
         let turns = Turns::of(grid);
-        let chunk = |batch: &mut Batch<f32, SINGLES>, f: &[Frequency]| {
-            self.shifted(batch, &self.singles, f, &turns, 0.0);
-            // Rounding must not carry them above the truth.
-            let value = |value: &f32| f64::from(*value) * self.unit * (1.0 - 1e-5);
-            batch.powers(powers)[..f.len()].iter().map(value).collect::<Vec<f64>>()
+        let chunk = |batch: &mut Batch<T, N>, f: &[Frequency]| {
+            self.shifted(batch, parts, f, &turns, 0.0);
+            batch.powers(powers)[..f.len()].to_vec()
         };
-        frequencies.par_chunks(SINGLES).map_init(|| Batch::new(self.side), chunk).flatten_iter().collect()
+        frequencies.par_chunks(N).map_init(|| Batch::new(self.side), chunk).flatten_iter().collect()
+    }
+
+    /// The largest eigenvalue at any of a few frequencies, about, in float64: certificates repeat it to nine digits.
+    fn largest(&self, frequencies: &[Frequency], grid: [usize; 2]) -> f64 {
+        let values = self.guesses::<f64, LANES>(&self.parts, frequencies, grid, GUESS[1]);
+        values.into_iter().fold(0.0, f64::max)
     }
 
     /// Those frequencies at which `shift` is not shown to be above all eigenvalues.
@@ -221,7 +235,7 @@ impl Symbols {
             });
         }
         // Most are far enough below for float32 to tell.
-        let single = single_shift(shift, self.side, self.single_rounding) / self.unit;
+        let single = single_shift(shift, self.side, self.rounding + self.single_rounding) / self.unit;
         let near = match frequencies.len() > LANES && single > 0.0 {
             true => self.failing(frequencies, |batch: &mut Batch<f32, SINGLES>, f| {
                 self.shifted(batch, &self.singles, f, &turns, single);
@@ -268,24 +282,24 @@ impl Symbols {
         let sides = grids[0].sides;
         let all = grids[0].frequencies();
         let first: Vec<Frequency> = all.into_iter().map(|(f, _)| f).collect();
-        let peaks = highest(&first, &self.guesses(&first, sides, GUESS[0]), PEAKS);
-        let largest = |values: Vec<f64>| values.into_iter().fold(0.0, f64::max);
-        let raised = |eigenvalue: f64, surplus: f64| eigenvalue * (1.0 + surplus) * (1.0 + surplus);
+        let rough = |f: &[Frequency]| self.guesses::<f32, SINGLES>(&self.singles, f, sides, GUESS[0]);
+        let peaks = highest(&first, &rough(&first), PEAKS);
         // What a grid sees of the peaks of the first one: its frequencies next to them.
         let seen = grids.iter().map(|grid| {
             let near = grid.near(&peaks, &grids[0]);
-            let rough = self.guesses(&near, sides, GUESS[0]);
-            (grid, highest(&near, &rough, LANES), largest(rough))
+            let values = rough(&near);
+            (grid, highest(&near, &values, LANES), values.into_iter().fold(0.0, f32::max))
         });
         let (grid, best, _) = seen.min_by(|a, b| a.2.total_cmp(&b.2)).expect("at least one grid");
         let frequencies: Vec<Frequency> = grid.frequencies().into_iter().map(|(f, _)| f).collect();
+        let raised = |eigenvalue: f64, surplus: f64| eigenvalue * (1.0 + surplus) * (1.0 + surplus);
         // Positive, so that raising it ends.
-        let found = largest(self.guesses(&best, sides, GUESS[1])).max(known * known).max(self.rounding);
+        let found = self.largest(&best, sides).max(known * known).max(self.rounding);
         let (mut shift, mut surplus) = (raised(found, surplus), surplus);
         let mut open = self.undecided(&frequencies, sides, shift);
         while !open.is_empty() {
             surplus *= 2.0;
-            shift = raised(largest(self.guesses(&open, sides, GUESS[1])).max(found), surplus).max(shift);
+            shift = raised(self.largest(&open, sides).max(found), surplus).max(shift);
             open = self.undecided(&open, sides, shift);
         }
         norm_bound(shift, self.side, self.rounding)
@@ -298,7 +312,7 @@ fn offsets(k: isize) -> Vec<(isize, isize)> {
 }
 
 /// The `count` frequencies with the largest values.
-fn highest(frequencies: &[Frequency], values: &[f64], count: usize) -> Vec<Frequency> {
+fn highest(frequencies: &[Frequency], values: &[f32], count: usize) -> Vec<Frequency> {
     let mut order: Vec<usize> = (0..frequencies.len()).collect();
     order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
     order.into_iter().take(count).map(|i| frequencies[i]).collect()

@@ -21,7 +21,8 @@ pub struct TrainConfig {
     pub momentum: f64,
     /// Weight decay on all parameters.
     pub weight_decay: f64,
-    /// L2 norm to which longer gradients, of all parameters together, are shortened; 0 leaves them as they are.
+    /// L2 norm to which longer gradients, of all parameters together, are shortened; 0 leaves them as they are. Values that are
+    /// not finite stay so.
     #[serde(default)]
     pub clip_norm: f64,
     /// Fractions of the epochs after which the rate falls; they scale with `epochs`.
@@ -193,5 +194,35 @@ impl RunRecord {
         record.model.validate()?;
         record.train.validate()?;
         Ok(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_from_before_clipping_load_and_unknown_keys_do_not() {
+        let config = RunConfig::preset("digits").unwrap().train;
+        let mut json = serde_json::to_value(&config).unwrap();
+        let fields = json.as_object_mut().unwrap();
+        fields.remove("clip_norm");
+        let read = |fields: &serde_json::Map<String, serde_json::Value>| {
+            serde_json::from_value::<TrainConfig>(fields.clone().into())
+        };
+        assert_eq!(read(fields).unwrap(), config);
+        fields.insert("clip".into(), 1.0.into());
+        assert!(read(fields).unwrap_err().to_string().contains("clip"));
+    }
+
+    #[test]
+    fn lengths_to_shorten_to_are_not_negative() {
+        for (value, good) in [("1.5", true), ("0", true), ("-1", false), ("nan", false)] {
+            let config = RunConfig::preset_with("digits", &[format!("train.clip_norm={value}")]);
+            assert_eq!(config.is_ok(), good, "{value}");
+            if let Err(error) = config {
+                assert!(error.to_string().contains("clip_norm"), "{error}");
+            }
+        }
     }
 }
