@@ -67,12 +67,12 @@ const HEADINGS: [&str; 10] = [
     "outcomes",
 ];
 
-/// Of the table of norms.
+/// Of the table of norms; a bar would end a cell in Markdown.
 const NORMS: [&str; 6] = [
     "model",
     "paper's",
-    "||x \u{2212} x^|| / ||x||",
-    "||x \u{2212} x^||",
+    "\u{2016}x \u{2212} x^\u{2016} / \u{2016}x\u{2016}",
+    "\u{2016}x \u{2212} x^\u{2016}",
     "over the root of the number of values",
     "over the number of values",
 ];

@@ -1,0 +1,58 @@
+//! The published networks are those of the published table.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use iresnet::certificate::Certificate;
+use iresnet::evaluate::error_percent;
+use iresnet::model::{IResNet, Norm};
+use iresnet::train::{RunDir, RunRecord};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist")
+}
+
+/// The table's row, configuration and network of every run folder.
+fn published() -> Vec<(Value, RunRecord, IResNet)> {
+    let table: Vec<Value> = serde_json::from_slice(&fs::read(folder().join("table1.json")).unwrap()).unwrap();
+    let network = |name: &str| {
+        let path = folder().join(name);
+        let (record, model) = RunDir::open(&path).unwrap().load().unwrap();
+        let row = table.iter().find(|row| row["model"] == record.model.norm.label().as_str()).unwrap().clone();
+        let sha256 = Sha256::digest(fs::read(path.join("last.safetensors")).unwrap());
+        let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(row["weights_sha256"], sha256.as_str(), "{name}");
+        (row, record, model)
+    };
+    ["vanilla", "batch", "c0.9", "c0.7", "c0.5", "c0.3"].map(network).into()
+}
+
+#[test]
+fn weights_are_those_of_the_table_and_certify_as_it_says() {
+    for (row, record, model) in published() {
+        assert_eq!(row["guaranteed_inverse"], matches!(record.model.norm, Norm::Spectral { .. }), "{row}");
+        if let Norm::Spectral { .. } = record.model.norm {
+            let certificate = Certificate::of(&model, |_, _| {});
+            assert!(certificate.certified, "{:?}", certificate.reasons);
+            let said = row["largest_block_lipschitz"].as_f64().unwrap();
+            // The bound exceeds what was found from below by a surplus; other instructions round differently.
+            assert!((certificate.largest_block_lipschitz() - said).abs() < 1e-6 * said, "{row}");
+        }
+    }
+}
+
+/// Where MNIST is at hand: the error of the table.
+#[test]
+fn errors_are_those_of_the_table() {
+    let Some(data) = std::env::var_os("IRESNET_DATA").map(PathBuf::from) else { return };
+    if !data.join("mnist").is_dir() {
+        return;
+    }
+    let split = iresnet::data::load("mnist", &data, &()).unwrap();
+    let (row, record, model) = published().swap_remove(2);
+    let error = error_percent(&model, &split.test, &record.normalization, &mut |_, _| {});
+    // Two images whose largest logits are equal up to rounding may change sides on other processors.
+    assert!((error - row["error_percent"].as_f64().unwrap()).abs() < 0.021, "{error} {row}");
+}
