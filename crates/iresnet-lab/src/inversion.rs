@@ -60,10 +60,7 @@ impl Inversion {
         let mut batches = Loader::evaluate(data, &network.record.normalization, data.len().max(1));
         let images = batches.next().map(|batch| batch.images).unwrap_or_default();
         let lipschitz = network.certificate().contractions(&network.model);
-        let latent = match lipschitz {
-            Some(_) => trunk.forward_compensated(&images),
-            None => trunk.forward(&images),
-        };
+        let latent = trunk.forward_to_invert(&images, lipschitz.as_deref());
         Inversion { trunk, lipschitz, latent, image_len: data.image_len(), images }
     }
 

@@ -112,14 +112,11 @@ pub fn reconstruction<S: Solver<f32>>(
     let (mut tolerance_on, mut iterations, mut distance) = ("residual", 0, 0.0);
     for batch in Loader::evaluate(data, normalization, BATCH) {
         let n = batch.labels.len();
-        let latent = match lipschitz {
-            Some(_) => trunk.forward_compensated(&batch.images),
-            None => trunk.forward(&batch.images),
-        };
+        let latent = trunk.forward_to_invert(&batch.images, lipschitz);
         let (reconstructed, report) = trunk.inverse(&latent, n, solver, stop, lipschitz)?;
         for (x, y) in batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)) {
             errors.push(normed_l2(x, y));
-            let apart = x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum::<f64>().sqrt();
+            let apart = squared_distance(x, y).sqrt();
             distance += if apart.is_finite() { apart } else { f64::INFINITY };
         }
         iterations += report.images.iter().map(|image| image.iterations).sum::<usize>();
@@ -146,9 +143,14 @@ pub fn length(x: &[f32]) -> f64 {
     x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
 }
 
+/// `||x - y||^2`, summed in float64.
+fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
+}
+
 /// `||x - y|| / ||x||`, infinite where a value is not finite.
 pub fn normed_l2(x: &[f32], y: &[f32]) -> f64 {
-    let difference: f64 = x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum();
+    let difference = squared_distance(x, y);
     let size: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
     let ratio = (difference / size.max(f64::MIN_POSITIVE)).sqrt();
     if ratio.is_finite() { ratio } else { f64::INFINITY }

@@ -61,10 +61,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let mut values = Vec::new();
     pictures.iter().for_each(|p| record.normalization.apply(&p.pixels, &mut values));
     let trunk = model.fixed_trunk();
-    let latent = match lipschitz {
-        Some(_) => trunk.forward_compensated(&values),
-        None => trunk.forward(&values),
-    };
+    let latent = trunk.forward_to_invert(&values, lipschitz.as_deref());
     let stop = Stop { tolerance: args.tolerance, max_iterations: args.max_iterations };
     let (images, report) = trunk.inverse(&latent, names.len(), &Picard, stop, lipschitz.as_deref())?;
 

@@ -105,6 +105,15 @@ impl FixedTrunk {
         })
     }
 
+    /// The latents that suit an inverse with these certified constants: compensated ones for a certified inverse, which
+    /// takes its last steps in the same way, plain ones for any other.
+    pub fn forward_to_invert(&self, images: &[f32], lipschitz: Option<&[f64]>) -> Vec<f32> {
+        match lipschitz {
+            Some(_) => self.forward_compensated(images),
+            None => self.forward(images),
+        }
+    }
+
     /// Takes the packs of `images` through `stage` by stage.
     fn run(&self, images: &[f32], mut stage: impl FnMut(&[BlockPlan], &mut [f32])) -> Vec<f32> {
         let samples = images.len() / (self.layout.input.channels * self.layout.input.height * self.layout.input.width);

@@ -22,6 +22,9 @@ use super::taps::Taps;
 /// `2 (9 depth + 57)`, which is 450 times that from 96 channels on. Rounded up.
 pub(super) const GROWTH: f64 = 800.0;
 
+/// What a product with the mirror image takes: the values at 1 and -1, and `K_0 - K_2`.
+const MIRRORED: [[f64; 3]; 3] = [[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 0.0, -1.0]];
+
 /// Coefficients by their offset in columns, from -2 to 2.
 type Row = [Matrix; 5];
 
@@ -35,8 +38,7 @@ pub(super) fn coefficients(taps: &Taps) -> [Row; 3] {
     let [top, middle, bottom] = [row(0), row(1), row(2)];
     let [mut plus, mut minus, mut difference]: [Vec<Matrix>; 3] = Default::default();
     for x in 0..3 {
-        let [p, m, d] =
-            combinations([top[x], middle[x], bottom[x]], [[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 0.0, -1.0]]);
+        let [p, m, d] = combinations([top[x], middle[x], bottom[x]], MIRRORED);
         plus.push(p);
         minus.push(m);
         difference.push(d);
@@ -78,7 +80,7 @@ fn correlation(a: [&Matrix; 3], b: [&Matrix; 3]) -> Row {
 
 /// `sum_(a - b = d) A_a A_b^T`
 fn autocorrelation(a: [&Matrix; 3]) -> Row {
-    let [plus, minus, difference] = combinations(a, [[1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 0.0, -1.0]]);
+    let [plus, minus, difference] = combinations(a, MIRRORED);
     let (plus, minus) = (times(&plus, &plus), times(&minus, &minus));
     let two = times(a[2], a[0]);
     // P - P^T = G_1 - G_1^T, and R(1) - R(-1) = 2 (G_1 + G_1^T).
