@@ -89,7 +89,7 @@ fn figures_agree_with_the_networks() {
     for (network, norms) in trained.iter().zip(&norms.networks) {
         assert!(norms.layers.iter().all(|layer| layer.lower <= layer.upper));
         if let Norm::Spectral { coeff } = network.record.model.norm {
-            // The estimate that normalises is from below, after ten iterations at the end of the epoch.
+            // The estimate that normalises is from below, after a hundred iterations at the end of the epoch.
             assert!(norms.layers.iter().all(|layer| layer.upper < coeff * 1.05), "{norms:?}");
         }
     }

@@ -171,7 +171,8 @@ mod tests {
         let weight = &mut changed.parameters_mut()[0][3];
         *weight = weight.next_up();
         assert!(matches!(refused(&file.to_string(), &changed), Refused::Weights { .. }));
-        let vanilla = model(Norm::None, 4);
+        let mut vanilla = model(Norm::None, 4);
+        vanilla.parameters_mut()[0].iter_mut().for_each(|w| *w *= 4.0);
         let mut forged = Certificate::of(&vanilla, |_, _| {}).to_json(1e-6);
         assert_eq!(forged["certified"], false);
         forged["certified"] = json!(true);

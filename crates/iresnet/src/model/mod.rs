@@ -332,6 +332,40 @@ impl IResNet {
     pub fn track(&mut self, batch: &Differentiated) {
         Arc::make_mut(&mut self.state).track(&batch.statistics.mean, &batch.statistics.var);
     }
+
+    /// Replaces the running statistics of the head's BatchNorm by the means and unbiased variances of the latents of
+    /// all `batches` under the present weights, in evaluation mode (Wu and Johnson 2021, arXiv 2105.07576, section 3).
+    ///
+    /// A running average mixes the weights of the last ten steps; that misleads a head whose latents differ less from
+    /// image to image than from step to step. Without images nothing changes.
+    ///
+    /// # Shapes
+    /// - every batch: `[n, channels, height, width]` as NCHW values, any `n`
+    pub fn recompute_head_statistics(&mut self, batches: impl Iterator<Item = Vec<f32>>) {
+        let (channels, positions) = (self.layout.latent.channels, self.layout.latent.height * self.layout.latent.width);
+        let trunk = self.fixed_trunk();
+        let (mut sums, mut squares, mut count) = (vec![0.0; channels], vec![0.0; channels], 0.0);
+        for images in batches {
+            let latents = trunk.forward(&images);
+            for (i, plane) in latents.chunks_exact(positions).enumerate() {
+                for value in plane.iter().copied().map(f64::from) {
+                    sums[i % channels] += value;
+                    squares[i % channels] += value * value;
+                }
+            }
+            count += (latents.len() / channels) as f64;
+        }
+        if count == 0.0 {
+            return;
+        }
+        let state = Arc::make_mut(&mut self.state);
+        for (channel, (sum, square)) in sums.into_iter().zip(squares).enumerate() {
+            let mean = sum / count;
+            let var: f64 = (square - sum * mean) / (count - 1.0_f64).max(1.0);
+            state.running_mean[self.layout.statistics_len + channel] = mean as f32;
+            state.running_var[self.layout.statistics_len + channel] = var.max(0.0) as f32;
+        }
+    }
 }
 
 /// How many rows of `logits` have their largest value at the label (the first of equals counts).
@@ -359,6 +393,41 @@ pub(crate) fn is_fused(device: &Device) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Against the statistics that the head finds in one batch of all images, by the framework's operations.
+    #[test]
+    fn head_statistics_are_those_of_all_images() {
+        let input = Input { channels: 2, height: 8, width: 4, classes: 3 };
+        let base = ModelConfig { blocks: vec![2, 1], ..ModelConfig::preset("digits").unwrap() };
+        for norm in [Norm::None, Norm::Batch, Norm::Spectral { coeff: 0.3 }] {
+            let mut model = ModelConfig { norm, ..base.clone() }.init(input, 4).unwrap();
+            model.update_norms(5);
+            let images: Vec<f32> = (0..40 * 64).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+            let all = Tensor::<1>::from_floats(images.as_slice(), &Device::flex()).reshape([40, 2, 8, 4]);
+            let head =
+                Head::new(Tensor::from_floats(model.head.as_slice(), &Device::flex()), &model.layout, base.activation);
+            let (_, mean, var) = head.train(model.forward(all).latent);
+            let from = model.layout.statistics_len;
+            let before = model.state().clone();
+            model.recompute_head_statistics(std::iter::empty());
+            assert_eq!(*model.state(), before);
+            model.recompute_head_statistics([17, 23].iter().scan(0, |done, n| {
+                let part = images[*done * 64..(*done + n) * 64].to_vec();
+                *done += n;
+                Some(part)
+            }));
+            assert_eq!(model.state().running_mean[..from], before.running_mean[..from], "the trunk's stay");
+            for (new, expected) in
+                [(&model.state().running_mean[from..], &mean), (&model.state().running_var[from..], &var)]
+            {
+                assert_eq!(new.len(), expected.len());
+                for (a, b) in new.iter().zip(expected) {
+                    // The framework sums in float32.
+                    assert!((a - b).abs() <= 1e-6 + 1e-4 * b.abs(), "{norm:?}: {a} {b}");
+                }
+            }
+        }
+    }
 
     /// The composed trunk differentiates by the framework alone, so that it checks the hand-written gradients.
     #[test]

@@ -21,8 +21,12 @@ use crate::data::{Augmentation, Loader, Split};
 use crate::evaluate::error_percent;
 use crate::model::{ConfigError, Dropout, DropoutKey, IResNet, Norm, peak_resident_bytes};
 
-/// Power iterations at the end of an epoch, when weights are about to be evaluated and saved.
-const FINAL_POWER_ITERATIONS: usize = 10;
+/// Power iterations at the end of an epoch, when weights are about to be evaluated and saved: many, for largest singular
+/// values that lie close together.
+const FINAL_POWER_ITERATIONS: usize = 100;
+/// Training images, at least, whose latents give the head its statistics at the end of an epoch; fewer if there are
+/// fewer.
+const HEAD_STATISTICS_IMAGES: usize = 2048;
 /// Time between checkpoints within an epoch.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
 
@@ -87,16 +91,12 @@ pub fn train(
     while progress.epoch < config.epochs {
         let started = Instant::now();
         let learning_rate = config.learning_rate_at(progress.epoch as f64);
-        let loader = Loader::train(
-            &data.train,
-            &record.normalization,
-            augmentation,
-            config.batch_size,
-            record.seed,
-            progress.epoch as u64,
-            progress.batch,
-        );
-        for batch in loader {
+        let number = progress.epoch as u64;
+        let batches_from = |first| {
+            let (train, normalization) = (&data.train, &record.normalization);
+            Loader::train(train, normalization, augmentation, config.batch_size, record.seed, number, first)
+        };
+        for batch in batches_from(progress.batch) {
             model.update_norms(1);
             let probability = record.model.dropout;
             let key = DropoutKey { seed: record.seed, step: progress.step, probability };
@@ -135,6 +135,8 @@ pub fn train(
         }
         let seconds = started.elapsed().as_secs_f64();
         model.update_norms(FINAL_POWER_ITERATIONS);
+        let some = batches_from(0).take(HEAD_STATISTICS_IMAGES.div_ceil(config.batch_size));
+        model.recompute_head_statistics(some.map(|batch| batch.images));
         let test_error_percent = error_percent(&model, &data.test, &record.normalization, &mut |_, _| {});
         let best = progress.best_error_percent.is_none_or(|best| test_error_percent < best);
         if best {
