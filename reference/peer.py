@@ -244,7 +244,10 @@ class Network(nn.Module):
         return {name: module for name, module in self.named_modules() if isinstance(module, Conv)}
 
     def initialize(self) -> None:
-        """He-normal, the last convolution of each block times 1 / sqrt(blocks); PyTorch's default in the head."""
+        """He-normal, the last convolution of each block times 1 / sqrt(blocks); PyTorch's default in the head.
+
+        The Rust network starts otherwise; fixtures and benchmarks carry their own weights.
+        """
         damping = 1 / math.sqrt(len(self.blocks()))
         for name, conv in self.convs().items():
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")

@@ -1,19 +1,27 @@
 //! The one initialisation that all six models share: flat spectra.
 //!
-//! Every convolution starts with equal singular values at every frequency: one, and [`LAST`] in the last convolution
-//! of a block. Between the channels stands a random semi-orthogonal matrix `H`, and 3x3 kernels multiply it along
-//! either axis by two factors `P z^a + (I - P) z^b` with random orthogonal projections `P` (Xiao et al. 2018, arXiv
-//! 1806.05393, section 2.3). A normalised network so has its Lipschitz budget in all directions from the first step;
-//! Gaussian weights of the same norm pass a fraction of it, and take epochs to fill the rest. Biases are zero, BatchNorm
-//! is the identity, the linear layer is uniform in `±1/sqrt(fan_in)` as in PyTorch.
+//! With circular padding all singular values of a convolution are equal at the start: one, and [`LAST`] in the last
+//! convolution of a block. Between the channels stands a random semi-orthogonal matrix; 3x3 kernels multiply it by two
+//! factors `P + (I - P) z` along either axis, `z` being a shift by one pixel and `P` a random orthogonal projection
+//! (Xiao et al. 2018, arXiv 1806.05393). So the first two convolutions of a normalised block pass at their bound all that
+//! their width allows, from the first step on; Gaussian weights of the same norm pass a fraction of it, and take epochs to
+//! fill the rest. Biases are zero, BatchNorm is the identity, the linear layer is uniform in `±1/sqrt(fan_in)` as in
+//! PyTorch.
 
-use faer::Mat;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::householder::{
+    apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
+    apply_block_householder_sequence_on_the_left_in_place_with_conj as apply_reflections,
+};
+use faer::linalg::matmul::matmul;
+use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
+use faer::{Accum, Conj, Mat, MatRef, Par};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::layout::{Conv, Layout};
 
-/// Singular values of the last convolution of a block. Measured: docs/RESULTS.md.
+/// Singular values of the last convolution of a block, by trial (docs/RESULTS.md).
 const LAST: f64 = 0.3;
 
 /// A standard normal value (Box and Muller).
@@ -57,7 +65,7 @@ fn fill_flat(weight: &mut [f32], conv: &Conv, singular_value: f64, rng: &mut imp
             let mut product = vec![vec![Mat::<f64>::zeros(narrow, wide); width]; height];
             for (y, row) in taps.iter().enumerate() {
                 for (x, tap) in row.iter().enumerate() {
-                    let projected = tap * &directions * directions.transpose();
+                    let projected = times(times(tap.as_ref(), directions.as_ref()).as_ref(), directions.transpose());
                     product[y + down][x + right] += tap - &projected;
                     product[y][x] += projected;
                 }
@@ -72,9 +80,33 @@ fn fill_flat(weight: &mut [f32], conv: &Conv, singular_value: f64, rng: &mut imp
     }
 }
 
-/// A random matrix `[rows, columns]` of orthonormal columns, `columns <= rows`.
+/// A product in one thread: several round by their number, and weights shall depend on the seed alone.
+fn times(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
+    let mut product = Mat::zeros(a.nrows(), b.ncols());
+    matmul(product.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
+    product
+}
+
+/// A random matrix `[rows, columns]` of orthonormal columns, `columns <= rows`: Householder's Q of a Gaussian one, in one
+/// thread as [`times`]. Signs stay as they fall: a positive one for a single channel, which a ReLU could else cut off.
 fn orthonormal(rows: usize, columns: usize, rng: &mut impl Rng) -> Mat<f64> {
-    Mat::from_fn(rows, columns, |_, _| f64::from(normal(rng))).qr().compute_thin_Q()
+    let mut reflections = Mat::from_fn(rows, columns, |_, _| f64::from(normal(rng)));
+    let block = recommended_block_size::<f64>(rows, columns);
+    let mut coefficients = Mat::zeros(block, columns);
+    let scratch = qr_in_place_scratch::<f64>(rows, columns, block, Par::Seq, Default::default());
+    let mut memory = MemBuffer::new(scratch.or(apply_scratch::<f64>(rows, block, columns)));
+    let stack = MemStack::new(&mut memory);
+    qr_in_place(reflections.as_mut(), coefficients.as_mut(), Par::Seq, stack, Default::default());
+    let mut q = Mat::identity(rows, columns);
+    apply_reflections(
+        reflections.as_ref(),
+        coefficients.as_ref(),
+        Conj::No,
+        q.as_mut(),
+        Par::Seq,
+        MemStack::new(&mut memory),
+    );
+    q
 }
 
 #[cfg(test)]
@@ -106,14 +138,41 @@ mod tests {
                         // Rounding of the weights to float32.
                         assert!((value - expected).abs() < 1e-5, "{}: {value}", layer.name);
                     }
-                    // No tap is left out where there is more than one channel.
+                    // No tap is left out where there is more than one channel: 1e-5 is far above rounding.
                     let taps = conv.kernel * conv.kernel;
+                    let energy =
+                        |from, every| layer.weight.iter().skip(from).step_by(every).map(|w| w * w).sum::<f32>();
                     for tap in 0..taps {
-                        let all = layer.weight.iter().skip(tap).step_by(taps);
-                        assert!(all.fold(0.0, |sum, w| sum + w * w) > 0.0, "{}: tap {tap}", layer.name);
+                        assert!(energy(tap, taps) > 1e-5 * energy(0, 1), "{}: tap {tap}", layer.name);
                     }
                 }
             }
         }
+    }
+
+    /// A 3x3 kernel of one channel is one tap; it stands in the middle.
+    #[test]
+    fn a_single_channel_keeps_its_place() {
+        let config = ModelConfig { blocks: vec![1], ..ModelConfig::preset("digits").unwrap() };
+        let layout = Layout::new(&config, Input { channels: 1, height: 4, width: 4, classes: 3 }).unwrap();
+        let wide = &layout.blocks().next().unwrap().convs[0];
+        let conv = Conv { in_channels: 1, out_channels: 1, ..wide.clone() };
+        assert_eq!(conv.kernel, 3);
+        for seed in 0..20 {
+            let mut weight = [0.0; 9];
+            fill_flat(&mut weight, &conv, 1.0, &mut ChaCha8Rng::seed_from_u64(seed));
+            assert!(weight[4] == 1.0 && weight.iter().map(|w| w.abs()).sum::<f32>() < 1.0 + 1e-6, "{weight:?}");
+        }
+    }
+
+    #[test]
+    fn weights_do_not_depend_on_the_number_of_threads() {
+        let config = ModelConfig { blocks: vec![1, 1, 1], ..ModelConfig::preset("icml-cifar10").unwrap() };
+        let layout = Layout::new(&config, Input { channels: 3, height: 8, width: 8, classes: 10 }).unwrap();
+        let [one, four] = [1, 4].map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| initialize(&layout, 3))
+        });
+        assert!(one == four);
     }
 }

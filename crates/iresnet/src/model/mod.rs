@@ -109,14 +109,20 @@ impl ModelConfig {
     /// # Errors
     /// An unusable configuration, or images that cannot be downsampled as often as there are stages.
     pub fn init(&self, input: Input, seed: u64) -> Result<IResNet, ConfigError> {
-        let layout = Layout::new(self, input)?;
-        let (trunk, head) = init::initialize(&layout, seed);
-        let state = Arc::new(NormState::new(&layout, self.norm.coeff().is_some(), seed));
-        let (memory, pool) = Default::default();
-        let (layout, trunk) = (Arc::new(layout), Arc::new(trunk));
-        let mut model = IResNet { config: self.clone(), layout, trunk, head, state, memory, pool };
+        let mut model = self.zeros(input, seed)?;
+        let (trunk, head) = init::initialize(&model.layout, seed);
+        (model.trunk, model.head) = (Arc::new(trunk), head);
         model.update_norms(5);
         Ok(model)
+    }
+
+    /// A network to load weights into: they are zero, the vectors of its power iterations as [`Self::init`] draws them.
+    pub(crate) fn zeros(&self, input: Input, seed: u64) -> Result<IResNet, ConfigError> {
+        let layout = Layout::new(self, input)?;
+        let state = Arc::new(NormState::new(&layout, self.norm.coeff().is_some(), seed));
+        let (trunk, head) = (Arc::new(vec![0.0; layout.trunk_len]), vec![0.0; layout.head_len()]);
+        let (memory, pool) = Default::default();
+        Ok(IResNet { config: self.clone(), layout: Arc::new(layout), trunk, head, state, memory, pool })
     }
 }
 
@@ -337,10 +343,13 @@ impl IResNet {
     /// all `batches` under the present weights, in evaluation mode (Wu and Johnson 2021, arXiv 2105.07576, section 3).
     ///
     /// A running average mixes the weights of the last ten steps; that misleads a head whose latents differ less from
-    /// image to image than from step to step. Without images nothing changes.
+    /// image to image than from step to step. Without images, or if a latent is not finite, nothing changes.
     ///
     /// # Shapes
     /// - every batch: `[n, channels, height, width]` as NCHW values, any `n`
+    ///
+    /// # Panics
+    /// If a batch is not of whole images.
     pub fn recompute_head_statistics(&mut self, batches: impl Iterator<Item = Vec<f32>>) {
         let (channels, positions) = (self.layout.latent.channels, self.layout.latent.height * self.layout.latent.width);
         let trunk = self.fixed_trunk();
@@ -355,7 +364,7 @@ impl IResNet {
             }
             count += (latents.len() / channels) as f64;
         }
-        if count == 0.0 {
+        if count == 0.0 || squares.iter().any(|square| !square.is_finite()) {
             return;
         }
         let state = Arc::make_mut(&mut self.state);
@@ -411,11 +420,11 @@ mod tests {
             let before = model.state().clone();
             model.recompute_head_statistics(std::iter::empty());
             assert_eq!(*model.state(), before);
-            model.recompute_head_statistics([17, 23].iter().scan(0, |done, n| {
-                let part = images[*done * 64..(*done + n) * 64].to_vec();
-                *done += n;
-                Some(part)
-            }));
+            model.recompute_head_statistics([vec![f32::INFINITY; 64]].into_iter());
+            assert_eq!(*model.state(), before);
+            let (some, rest) = images.split_at(17 * 64);
+            model.recompute_head_statistics([some, rest].map(<[f32]>::to_vec).into_iter());
+            assert_eq!(model.state().running_var[..from], before.running_var[..from], "the trunk's stay");
             assert_eq!(model.state().running_mean[..from], before.running_mean[..from], "the trunk's stay");
             for (new, expected) in
                 [(&model.state().running_mean[from..], &mean), (&model.state().running_var[from..], &var)]

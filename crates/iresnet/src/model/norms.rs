@@ -1,7 +1,8 @@
 //! State that belongs to the weights but is not trained: power-iteration vectors and running statistics.
 //!
 //! `forward` never changes it. A training step calls [`NormState::power_iterate`] once before the forward pass and
-//! [`NormState::track`] once after it, nothing else does.
+//! [`NormState::track`] once after it; the end of an epoch makes more power iterations and takes the head's statistics
+//! anew.
 
 use iresnet_kernels::{ConvShape, PowerJob};
 use rand::SeedableRng;

@@ -2,7 +2,8 @@
 //!
 //! A step is `update_norms`, `differentiate`, [`Sgd::step`], `track`. Everything random is a function of the run's
 //! seed and of epoch and step numbers, so a run that was killed goes on from its checkpoint as if nothing had
-//! happened. Checkpoints are written after every epoch, every few minutes, and when a run is asked to stop.
+//! happened. At the end of an epoch power iterations converge and the head's statistics are taken anew, then the weights
+//! are tested. Checkpoints are written after every epoch, every few minutes, and when a run is asked to stop.
 
 mod config;
 mod optimizer;
@@ -91,10 +92,10 @@ pub fn train(
     while progress.epoch < config.epochs {
         let started = Instant::now();
         let learning_rate = config.learning_rate_at(progress.epoch as f64);
-        let number = progress.epoch as u64;
+        let epoch_number = progress.epoch as u64;
         let batches_from = |first| {
             let (train, normalization) = (&data.train, &record.normalization);
-            Loader::train(train, normalization, augmentation, config.batch_size, record.seed, number, first)
+            Loader::train(train, normalization, augmentation, config.batch_size, record.seed, epoch_number, first)
         };
         for batch in batches_from(progress.batch) {
             model.update_norms(1);
@@ -133,10 +134,10 @@ pub fn train(
                 return Ok((model, progress, Ended::Stopped));
             }
         }
-        let seconds = started.elapsed().as_secs_f64();
         model.update_norms(FINAL_POWER_ITERATIONS);
         let some = batches_from(0).take(HEAD_STATISTICS_IMAGES.div_ceil(config.batch_size));
         model.recompute_head_statistics(some.map(|batch| batch.images));
+        let seconds = started.elapsed().as_secs_f64();
         let test_error_percent = error_percent(&model, &data.test, &record.normalization, &mut |_, _| {});
         let best = progress.best_error_percent.is_none_or(|best| test_error_percent < best);
         if best {
@@ -177,4 +178,42 @@ fn largest_sigma(model: &IResNet) -> Option<f64> {
     let Norm::Spectral { coeff } = model.config().norm else { return None };
     let sigmas = model.state().power.iter().map(|power| f64::from(power.sigma).min(coeff));
     sigmas.fold(None, |largest, sigma| Some(largest.map_or(sigma, |l: f64| l.max(sigma))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Input, ModelConfig};
+
+    /// Of all training images, which the digits are few enough for.
+    #[test]
+    fn an_epoch_ends_with_the_statistics_of_the_weights_it_saves() {
+        let data = crate::data::load("digits", std::path::Path::new(""), &()).unwrap();
+        let RunConfig { model, train: recipe } = RunConfig::preset("digits").unwrap();
+        let record = RunRecord {
+            version: String::new(),
+            device: String::new(),
+            preset: "digits".into(),
+            data: "digits".into(),
+            data_name: "digits".into(),
+            classes: data.classes.clone(),
+            normalization: data.normalization.clone(),
+            input: Input { channels: 1, height: 8, width: 8, classes: 10 },
+            seed: 0,
+            model: ModelConfig { blocks: vec![1, 1], norm: Norm::Spectral { coeff: 0.5 }, ..model },
+            train: TrainConfig { epochs: 1, shift: 0, ..recipe },
+            memory: Default::default(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(folder.path(), &record, false).unwrap();
+        train(&dir, &record, &data, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();
+        let (_, saved) = dir.load().unwrap();
+        let mut again = saved.clone();
+        let batches = Loader::evaluate(&data.train, &record.normalization, 64);
+        again.recompute_head_statistics(batches.map(|batch| batch.images));
+        let all = |model: &IResNet| [&model.state().running_mean[..], &model.state().running_var].concat();
+        for (a, b) in all(&saved).into_iter().zip(all(&again)) {
+            assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "{a} {b}");
+        }
+    }
 }

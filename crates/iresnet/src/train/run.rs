@@ -218,7 +218,7 @@ impl RunDir {
         if !path.is_file() {
             return Err(RunError::NotARun { path: self.path.clone(), missing: LAST });
         }
-        let mut model = record.model.init(record.input, record.seed)?;
+        let mut model = record.model.zeros(record.input, record.seed)?;
         model.load_safetensors(&read(&path)?, &path)?;
         Ok((record, model))
     }
