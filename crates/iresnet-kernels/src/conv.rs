@@ -77,15 +77,20 @@ const WINOGRAD_CHANNELS: usize = 4;
 const CO: usize = 4;
 
 impl PackedConv {
-    /// Packs `[out, in, k, k]` weights.
+    /// Packs `[out, in, k, k]` weights for the faster kernel.
     pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level) -> Self {
         let ConvShape { in_channels, out_channels, kernel, .. } = shape;
-        let taps = kernel * kernel;
-        assert_eq!(weights.len(), out_channels * in_channels * taps, "weights of a convolution");
-        let weights = match kernel == 3 && in_channels.min(out_channels) >= WINOGRAD_CHANNELS {
-            true => Weights::Winograd(WinogradConv::new(weights, shape, level)),
-            false => Weights::Direct(pack_direct(weights, out_channels, in_channels, taps)),
-        };
+        if kernel != 3 || in_channels.min(out_channels) < WINOGRAD_CHANNELS {
+            return Self::direct(weights, bias, shape);
+        }
+        let weights = Weights::Winograd(WinogradConv::new(weights, shape, level));
+        PackedConv { shape, weights, bias: bias.map(<[f32]>::to_vec) }
+    }
+
+    /// Packs `[out, in, k, k]` weights for the direct kernel, which rounds less.
+    pub(crate) fn direct(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape) -> Self {
+        let ConvShape { in_channels, out_channels, kernel, .. } = shape;
+        let weights = Weights::Direct(pack_direct(weights, out_channels, in_channels, kernel * kernel));
         PackedConv { shape, weights, bias: bias.map(<[f32]>::to_vec) }
     }
 
@@ -107,7 +112,7 @@ impl PackedConv {
     }
 
     #[inline(always)]
-    fn direct<S: Simd>(
+    fn run_direct<S: Simd>(
         &self,
         packed: &[f32],
         plane: Plane,
@@ -324,7 +329,7 @@ fn convolve_inner<S: Simd>(
             let plane = Plane::of(&conv.shape);
             let input = scratch.plane.sized(plane.len());
             source.fill::<S>(plane, input);
-            conv.direct::<S>(weights, plane, input, bias, &mut output);
+            conv.run_direct::<S>(weights, plane, input, bias, &mut output);
         }
     }
 }

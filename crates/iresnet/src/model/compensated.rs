@@ -4,7 +4,9 @@
 //! later blocks amplify it: on a trained network of 55 blocks a few times 1e-7 of the image. Both sums are exact to second
 //! order with one more float32 a value (Knuth's two-sum): forward the lost digits travel along, and an inverse that has
 //! come down to round-off takes its last steps with them. `g` itself is evaluated in float32 at the rounded activations
-//! both times. What remains is the rounding of the latent, and of `g` at points that differ by it.
+//! both times, by direct convolutions: where activations agree to the bit, so does its rounding, which Winograd's tiles
+//! would mix with that of their neighbours. What remains is the rounding of the latent, and of `g` at points that differ
+//! by it.
 //!
 //! These last steps are plain ones, so they are for blocks that are certified to contract. Error bars stay true: they allow
 //! eight half units of rounding where a step with or without the lost digits needs two.

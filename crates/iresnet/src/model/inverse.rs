@@ -254,7 +254,7 @@ impl FixedTrunk {
                 let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
                 let mut solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
                 if exact {
-                    refine(branch.plan, &packs, &mut low, &mut solved, stop);
+                    refine(&self.direct[index], &packs, &mut low, &mut solved, stop);
                 }
                 packs = solved.x;
                 by_block.push(solved.reports);

@@ -56,6 +56,8 @@ pub(crate) fn upsample(packs: &[f32], shape: ImageShape, to: ImageShape) -> Vec<
 pub struct FixedTrunk {
     pub(crate) layout: Arc<Layout>,
     pub(crate) plans: Vec<BlockPlan>,
+    /// The same blocks without Winograd's transforms, for sums that keep lost digits.
+    pub(crate) direct: Vec<BlockPlan>,
     /// Of each block: see [`crate::solve::Branch::offset_scale`].
     pub(crate) offset_scales: Vec<f64>,
 }
@@ -63,14 +65,12 @@ pub struct FixedTrunk {
 impl FixedTrunk {
     /// Prepares the kernels for `weights`.
     pub fn new(layout: Arc<Layout>, weights: &EffectiveWeights) -> Self {
-        let plans = layout
-            .blocks()
-            .zip(&weights.blocks)
-            .map(|(block, weights)| plan(block, weights, Purpose::Inference))
-            .collect();
+        let plans =
+            |purpose| layout.blocks().zip(&weights.blocks).map(move |(block, weights)| plan(block, weights, purpose));
+        let (plans, direct) = (plans(Purpose::Inference).collect(), plans(Purpose::Direct).collect());
         let offset_scales =
             layout.blocks().zip(&weights.blocks).map(|(block, weights)| weights.offset_scale(block)).collect();
-        FixedTrunk { layout, plans, offset_scales }
+        FixedTrunk { layout, plans, direct, offset_scales }
     }
 
     /// Latents of `images`.
@@ -79,7 +79,7 @@ impl FixedTrunk {
     /// - images: `[n, channels, height, width]` of the layout's input
     /// - result: `[n, C, H, W]` of the layout's latent
     pub fn forward(&self, images: &[f32]) -> Vec<f32> {
-        self.run(images, |plans, packs| {
+        self.run(&self.plans, images, |plans, packs| {
             packs.par_chunks_mut(plans[0].shape().image.pack_len()).for_each(|pack| {
                 with_workspace(|workspace| plans.iter().for_each(|plan| plan.forward_pack(pack, workspace)));
             });
@@ -91,7 +91,7 @@ impl FixedTrunk {
     pub fn forward_compensated(&self, images: &[f32]) -> Vec<f32> {
         let mut low: Vec<f32> = Vec::new();
         let mut shape = self.layout.padded;
-        self.run(images, |plans, packs| {
+        self.run(&self.direct, images, |plans, packs| {
             let image = plans[0].shape().image;
             low = if low.is_empty() { vec![0.0; packs.len()] } else { downsample(&low, shape, image) };
             shape = image;
@@ -115,12 +115,16 @@ impl FixedTrunk {
     }
 
     /// Takes the packs of `images` through `stage` by stage.
-    fn run(&self, images: &[f32], mut stage: impl FnMut(&[BlockPlan], &mut [f32])) -> Vec<f32> {
+    fn run(
+        &self,
+        mut plans: &[BlockPlan],
+        images: &[f32],
+        mut stage: impl FnMut(&[BlockPlan], &mut [f32]),
+    ) -> Vec<f32> {
         let samples = images.len() / (self.layout.input.channels * self.layout.input.height * self.layout.input.width);
         let mut packs = vec![0.0; samples.div_ceil(LANES) * self.layout.padded.pack_len()];
         enter(images, &self.layout, &mut packs);
         let mut shape = self.layout.padded;
-        let mut plans = self.plans.as_slice();
         for (s, layout) in self.layout.stages.iter().enumerate() {
             if s > 0 {
                 packs = downsample(&packs, shape, layout.image);
