@@ -141,10 +141,7 @@ impl BlockPlan {
         assert!(shape.kernels.iter().all(|k| k % 2 == 1), "odd kernels, not {:?}", shape.kernels);
         let places = shape.places();
         let of = |i: usize| (&weights[places[2 * i].clone()], &weights[places[2 * i + 1].clone()]);
-        let convs = [0, 1, 2].map(|i| match purpose {
-            Purpose::Direct => PackedConv::direct(of(i).0, Some(of(i).1), shape.conv(i)),
-            Purpose::Inference | Purpose::Training => PackedConv::new(of(i).0, Some(of(i).1), shape.conv(i), level),
-        });
+        let convs = [0, 1, 2].map(|i| PackedConv::new(of(i).0, Some(of(i).1), shape.conv(i), level, purpose));
         let adjoints = (purpose == Purpose::Training)
             .then(|| [0, 1, 2].map(|i| PackedConv::adjoint(of(i).0, shape.conv(i), level)));
         let affine = affine.map(|maps| maps.map(|map| (map.scale.to_vec(), map.shift.to_vec())));

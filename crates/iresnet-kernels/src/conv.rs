@@ -4,6 +4,7 @@
 //! Register tiles are output channels by positions of whole vectors; the values of a kernel row pass by once for all
 //! of its taps.
 
+use crate::block::Purpose;
 use crate::buffer::Scratch;
 use crate::level::leveled;
 use crate::power::ConvShape;
@@ -77,20 +78,16 @@ const WINOGRAD_CHANNELS: usize = 4;
 const CO: usize = 4;
 
 impl PackedConv {
-    /// Packs `[out, in, k, k]` weights for the faster kernel.
-    pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level) -> Self {
+    /// Packs `[out, in, k, k]` weights for the kernel that is faster, or the direct one if that is the purpose.
+    pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level, purpose: Purpose) -> Self {
         let ConvShape { in_channels, out_channels, kernel, .. } = shape;
-        if kernel != 3 || in_channels.min(out_channels) < WINOGRAD_CHANNELS {
-            return Self::direct(weights, bias, shape);
-        }
-        let weights = Weights::Winograd(WinogradConv::new(weights, shape, level));
-        PackedConv { shape, weights, bias: bias.map(<[f32]>::to_vec) }
-    }
-
-    /// Packs `[out, in, k, k]` weights for the direct kernel, which rounds less.
-    pub(crate) fn direct(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape) -> Self {
-        let ConvShape { in_channels, out_channels, kernel, .. } = shape;
-        let weights = Weights::Direct(pack_direct(weights, out_channels, in_channels, kernel * kernel));
+        let taps = kernel * kernel;
+        assert_eq!(weights.len(), out_channels * in_channels * taps, "weights of a convolution");
+        let pays = kernel == 3 && in_channels.min(out_channels) >= WINOGRAD_CHANNELS;
+        let weights = match pays && purpose != Purpose::Direct {
+            true => Weights::Winograd(WinogradConv::new(weights, shape, level)),
+            false => Weights::Direct(pack_direct(weights, out_channels, in_channels, taps)),
+        };
         PackedConv { shape, weights, bias: bias.map(<[f32]>::to_vec) }
     }
 
@@ -108,11 +105,11 @@ impl PackedConv {
             }
         }
         let shape = ConvShape { in_channels: out_channels, out_channels: in_channels, ..shape };
-        Self::new(&flipped, None, shape, level)
+        Self::new(&flipped, None, shape, level, Purpose::Training)
     }
 
     #[inline(always)]
-    fn run_direct<S: Simd>(
+    fn direct<S: Simd>(
         &self,
         packed: &[f32],
         plane: Plane,
@@ -329,7 +326,7 @@ fn convolve_inner<S: Simd>(
             let plane = Plane::of(&conv.shape);
             let input = scratch.plane.sized(plane.len());
             source.fill::<S>(plane, input);
-            conv.run_direct::<S>(weights, plane, input, bias, &mut output);
+            conv.direct::<S>(weights, plane, input, bias, &mut output);
         }
     }
 }
