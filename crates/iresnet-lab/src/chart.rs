@@ -8,10 +8,12 @@ use std::fmt::Write;
 /// Colours that stay apart in print and for the colour-blind (Okabe and Ito).
 pub const COLOURS: [&str; 6] = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-/// Space around the plot: left, top, right, bottom.
-const MARGIN: (f64, f64, f64, f64) = (62.0, 34.0, 16.0, 46.0);
-/// Width of a line of the legend.
-const LEGEND_WIDTH: f64 = 108.0;
+/// Space around the plot: left, top below the legend, right, bottom.
+const MARGIN: (f64, f64, f64, f64) = (62.0, 14.0, 16.0, 46.0);
+/// Height of a row of the legend, and the least width of an entry.
+const LEGEND: (f64, f64) = (20.0, 106.0);
+/// Width of a character of the legend, about.
+const CHARACTER: f64 = 7.4;
 
 /// Colour of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,17 +33,28 @@ impl Colour {
     }
 }
 
-/// One line.
+/// How the points of a series are joined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Stroke {
+    /// By a full line.
+    Full,
+    /// By dashes.
+    Dashed,
+    /// Not at all.
+    Absent,
+}
+
+/// One network's points.
 #[derive(Clone, Debug)]
 pub struct Series {
     /// For the legend; without one the line has no entry.
     pub label: String,
     /// Its colour.
     pub colour: Colour,
-    /// Dashes instead of a full line.
-    pub dashed: bool,
-    /// Marks at the points, of another shape for each colour.
-    pub markers: bool,
+    /// What joins the points.
+    pub stroke: Stroke,
+    /// Marks at the points, of another shape for each colour: at all of them, at every so many, or at none for 0.
+    pub marks_every: usize,
     /// From left to right.
     pub points: Vec<(f64, f64)>,
 }
@@ -70,14 +83,27 @@ pub struct Chart {
 }
 
 impl Chart {
-    /// Pixels of the horizontal axis' ends.
-    pub fn plot_sides(&self) -> (f64, f64) {
-        (MARGIN.0, self.size.0 as f64 - MARGIN.2)
+    /// Pixels of the plot's edges: left, top, right, bottom.
+    pub fn plot_area(&self) -> (f64, f64, f64, f64) {
+        let labels = self.labelled().count();
+        let rows = labels.div_ceil(self.legend_columns().0);
+        (MARGIN.0, MARGIN.1 + LEGEND.0 * rows as f64, self.size.0 as f64 - MARGIN.2, self.size.1 as f64 - MARGIN.3)
+    }
+
+    fn labelled(&self) -> impl Iterator<Item = &Series> {
+        self.series.iter().filter(|series| !series.label.is_empty())
+    }
+
+    /// How many entries stand in a row of the legend, and their width.
+    fn legend_columns(&self) -> (usize, f64) {
+        let longest = self.labelled().map(|series| series.label.chars().count()).max().unwrap_or(0);
+        let width = LEGEND.1.max(30.0 + CHARACTER * longest as f64);
+        let columns = (self.size.0 as f64 - MARGIN.0 - MARGIN.2) / width;
+        ((columns as usize).max(1), width)
     }
 
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        let (left, right) = self.plot_sides();
-        let (top, bottom) = (MARGIN.1, self.size.1 as f64 - MARGIN.3);
+        let (left, top, right, bottom) = self.plot_area();
         let up = |y: f64| if self.log_y { y.log10() } else { y };
         let across = (x - self.x.0) / (self.x.1 - self.x.0);
         let height = (up(y) - up(self.y.0)) / (up(self.y.1) - up(self.y.0));
@@ -102,10 +128,10 @@ impl Chart {
     }
 
     fn axes(&self, svg: &mut String) {
-        let ((left, bottom), (right, top)) = (self.at((self.x.0, self.y.0)), self.at((self.x.1, self.y.1)));
+        let (left, top, right, bottom) = self.plot_area();
         for y in self.y_ticks() {
             let (_, at) = self.at((self.x.0, y));
-            let text = if self.log_y { power(y) } else { decimal(y) };
+            let text = if self.log_y && self.decades() > DECADES { power(y) } else { decimal(y) };
             _ = writeln!(
                 svg,
                 "<path d=\"M{left:.1} {at:.1}H{right:.1}\" stroke=\"currentColor\" stroke-opacity=\".15\"/>\
@@ -144,58 +170,76 @@ impl Chart {
     fn series(&self, series: &Series, svg: &mut String) {
         let inside = series.points.iter().filter(|(x, _)| (self.x.0..=self.x.1).contains(x));
         let points: Vec<(f64, f64)> = inside.map(|point| self.at(*point)).collect();
-        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-        let dashes = if series.dashed { " stroke-dasharray=\"5 4\" stroke-opacity=\".7\"" } else { "" };
-        _ = writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" style=\"stroke:{}\" stroke-width=\"1.8\"{dashes}/>",
-            path.join(" "),
-            series.colour.css()
-        );
-        if series.markers {
-            points.iter().for_each(|(x, y)| *svg += &marker(series.colour, *x, *y));
+        let colour = series.colour.css();
+        if series.stroke != Stroke::Absent {
+            let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let dashed = series.stroke == Stroke::Dashed;
+            let dashes = if dashed { " stroke-dasharray=\"5 4\" stroke-opacity=\".7\"" } else { "" };
+            _ = writeln!(
+                svg,
+                "<polyline points=\"{}\" fill=\"none\" style=\"stroke:{colour}\" stroke-width=\"1.8\"{dashes}/>",
+                path.join(" ")
+            );
+        }
+        if series.marks_every > 0 {
+            *svg += &marks(series.colour, points.iter().step_by(series.marks_every));
         }
     }
 
     fn legend(&self, svg: &mut String) {
-        let labelled = self.series.iter().filter(|series| !series.label.is_empty());
-        for (i, series) in labelled.enumerate() {
-            let (x, y) = (MARGIN.0 + i as f64 * LEGEND_WIDTH, 15.0);
-            _ = writeln!(
-                svg,
-                "<path d=\"M{x:.1} {y}h18\" style=\"stroke:{}\" stroke-width=\"2.4\"/>{}\
-                 <text x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-                series.colour.css(),
-                if series.markers { marker(series.colour, x + 9.0, y) } else { String::new() },
-                x + 23.0,
-                y + 4.5,
-                escape(&series.label)
-            );
+        let (columns, width) = self.legend_columns();
+        for (i, series) in self.labelled().enumerate() {
+            let (x, y) = (MARGIN.0 + (i % columns) as f64 * width, 15.0 + LEGEND.0 * (i / columns) as f64);
+            let colour = series.colour.css();
+            if series.stroke != Stroke::Absent {
+                _ = writeln!(svg, "<path d=\"M{x:.1} {y}h18\" style=\"stroke:{colour}\" stroke-width=\"2.4\"/>");
+            }
+            if series.marks_every > 0 {
+                *svg += &marks(series.colour, [(x + 9.0, y)].iter());
+            }
+            _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", x + 23.0, y + 4.5, escape(&series.label));
         }
+    }
+
+    /// Powers of ten that the vertical axis spans.
+    fn decades(&self) -> f64 {
+        (self.y.1 / self.y.0).log10()
     }
 
     fn y_ticks(&self) -> Vec<f64> {
         if !self.log_y {
             return linear_ticks(self.y);
         }
+        if self.decades() <= DECADES {
+            let powers = self.y.0.log10().floor() as i32..=self.y.1.log10().floor() as i32;
+            let ticks = powers.flat_map(|exponent| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(exponent)));
+            return ticks.filter(|tick| (self.y.0..=self.y.1).contains(tick)).collect();
+        }
         let (low, high) = (self.y.0.log10().ceil() as i32, self.y.1.log10().floor() as i32);
         (low..=high).step_by(2).map(|exponent| 10f64.powi(exponent)).collect()
     }
 }
 
-/// A mark, of another shape for each colour.
-fn marker(colour: Colour, x: f64, y: f64) -> String {
-    let shape = match colour {
+/// Up to so many powers of ten a logarithmic axis is marked at 1, 2 and 5 of each.
+const DECADES: f64 = 3.0;
+
+/// Marks at all of `points`, of another shape for each colour.
+fn marks<'a>(colour: Colour, points: impl Iterator<Item = &'a (f64, f64)>) -> String {
+    let number = match colour {
         Colour::Number(i) => i % COLOURS.len(),
         Colour::Between(_) => 0,
     };
-    let path =
-        ["m-4-4h8v8h-8z", "m0-5 5 5-5 5-5-5z", "", "m0-5 5 8.5h-10z", "m0 5 5-8.5h-10z", "m-4 0h8m-4-4v8"][shape];
+    let shape = [
+        "m-4-4h8v8h-8z",
+        "m0-5 5 5-5 5-5-5z",
+        "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
+        "m0-5 5 8.5h-10z",
+        "m0 5 5-8.5h-10z",
+        "m-4 0h8m-4-4v8",
+    ][number];
+    let path: String = points.map(|(x, y)| format!("M{x:.1} {y:.1}{shape}")).collect();
     let colour = colour.css();
-    if path.is_empty() {
-        return format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.8\" style=\"fill:{colour}\"/>");
-    }
-    format!("<path d=\"M{x:.1} {y:.1}{path}\" style=\"fill:{colour};stroke:{colour}\" stroke-width=\"1.4\"/>")
+    format!("<path class=\"marks\" d=\"{path}\" style=\"fill:{colour};stroke:{colour}\" stroke-width=\"1.4\"/>\n")
 }
 
 /// About five round numbers between the ends.
@@ -208,8 +252,7 @@ fn linear_ticks((low, high): (f64, f64)) -> Vec<f64> {
 }
 
 fn decimal(value: f64) -> String {
-    let text = format!("{value:.2}");
-    text.trim_end_matches('0').trim_end_matches('.').replace('-', "\u{2212}")
+    ((value * 1e6).round() / 1e6).to_string().replace('-', "\u{2212}")
 }
 
 /// `10` with a raised exponent.
@@ -239,8 +282,8 @@ mod tests {
             series: vec![Series {
                 label: "s".into(),
                 colour: Colour::Number(1),
-                dashed: false,
-                markers: true,
+                stroke: Stroke::Full,
+                marks_every: 1,
                 points: vec![(0.0, 1e-4), (10.0, 1e-12), (11.0, 1.0)],
             }],
             rule: None,
@@ -250,7 +293,7 @@ mod tests {
     #[test]
     fn points_land_where_the_axes_say() {
         let chart = chart(true);
-        let (top, bottom) = (MARGIN.1, 300.0 - MARGIN.3);
+        let (_, top, _, bottom) = chart.plot_area();
         assert_eq!(chart.at((0.0, 1e-4)), (MARGIN.0, (top + bottom) / 2.0));
         // Values beyond the axis lie on its edge; points right of the plot are left out.
         assert_eq!(chart.at((10.0, 1e-12)), (400.0 - MARGIN.2, bottom));
@@ -265,6 +308,21 @@ mod tests {
         assert_eq!(linear_ticks((0.0, 20.0)), [0.0, 5.0, 10.0, 15.0, 20.0]);
         assert_eq!(linear_ticks((-1.05, 1.05)), [-1.0, -0.5, 0.0, 0.5, 1.0]);
         assert_eq!(chart(true).y_ticks().len(), 5);
-        assert_eq!([decimal(0.5), decimal(-1.0), decimal(20.0)], ["0.5", "\u{2212}1", "20"]);
+        assert_eq!([decimal(0.1 + 0.2), decimal(-1.0), decimal(20.0)], ["0.3", "\u{2212}1", "20"]);
+        assert_eq!(Chart { y: (0.03, 12.0), ..chart(true) }.y_ticks(), [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]);
+    }
+
+    #[test]
+    fn a_long_legend_takes_more_rows() {
+        let with = |label: &str, count: usize| {
+            let one = Series { label: label.into(), ..chart(true).series.remove(0) };
+            Chart { series: vec![one; count], ..chart(true) }
+        };
+        let top = |chart: Chart| chart.plot_area().1;
+        assert_eq!(top(with("s", 3)), top(with("s", 1)));
+        assert_eq!(top(with("s", 4)), top(with("s", 1)) + LEGEND.0);
+        assert_eq!(top(with("a label that leaves no room for others", 3)), top(with("s", 1)) + 2.0 * LEGEND.0);
+        let svg = Chart { y: (1e-12, 1.0), ..with("s", 4) }.svg();
+        assert_eq!(svg.matches("class=\"marks\"").count(), 8, "{svg}");
     }
 }

@@ -7,7 +7,7 @@ use iresnet::residual::{LineTraining, trajectories};
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
-use crate::chart::{Chart, Colour, Series};
+use crate::chart::{Chart, Colour, Series, Stroke};
 
 /// Points whose trajectories are drawn, which are also the training set.
 const POINTS: usize = 21;
@@ -104,8 +104,8 @@ impl Figure1 {
             let series = (0..points).map(|i| Series {
                 label: String::new(),
                 colour: Colour::Between(i as f64 / (points - 1) as f64),
-                dashed: false,
-                markers: false,
+                stroke: Stroke::Full,
+                marks_every: 0,
                 points: line.places.iter().enumerate().map(|(depth, row)| (depth as f64, row[i])).collect(),
             });
             Chart {

@@ -1,190 +1,162 @@
-//! Figure 2: the singular values of the convolutions, several networks side by side.
-//!
-//! [`largest`] draws the largest one of every layer, [`full`] all those of one layer; both give an SVG element that can
-//! stand in a file of its own or inside HTML. Networks differ in colour (Okabe and Ito's, which stay apart for the
-//! colour-blind) and in the shape of their marks (which stay apart in black and white).
+//! Figure 2: the norm of every convolution, and all singular values of one, several networks side by side.
 
-use iresnet::spectrum::{LayerSpectrum, Spectrum};
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
-use plotters::element::Polygon;
-use plotters::prelude::*;
+use iresnet::spectrum::Spectrum;
+use serde::{Deserialize, Serialize};
 
-use crate::chart::escape;
+use crate::Progress;
+use crate::chart::{Chart, Colour, Series, Stroke};
+use crate::networks::Network;
 
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(213, 94, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(150, 105, 0),
-    RGBColor(86, 180, 233),
-];
+/// Most points of a drawn spectrum.
+const DRAWN: usize = 200;
+/// Marks on a drawn spectrum, about.
+const MARKED: usize = 12;
 
-/// Pixels of the axes and of the labels beside them.
-const WIDTH: u32 = 780;
-const LEGEND: u32 = 220;
-
-/// A plot could not be drawn.
-#[derive(Debug, thiserror::Error)]
-pub enum PlotError {
-    /// The drawing library refused.
-    #[error("cannot draw the spectra: {0}")]
-    Drawing(String),
-    /// No network has singular values to draw.
-    #[error("there are no singular values to draw{0}")]
-    Empty(String),
+/// Norms of one convolution.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LayerNorm {
+    /// Its name in the network.
+    pub name: String,
+    /// Lower bound of the norm of the zero-padded operator in use.
+    pub lower: f64,
+    /// Proved upper bound.
+    pub upper: f64,
+    /// Largest singular value with circular padding.
+    pub circular: f64,
 }
 
-/// The bound from above of every layer's norm, in the order of the forward pass; a line marks 1.
-///
-/// The axis is logarithmic where the norms span more than a factor of 20.
-///
-/// # Errors
-/// Networks without layers, or what the drawing library refused.
-pub fn largest(networks: &[(String, &Spectrum)]) -> Result<String, PlotError> {
-    let points: Vec<(String, Vec<(f64, f64)>)> = networks
+/// One network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct NetworkNorms {
+    /// Label of the model.
+    pub model: String,
+    /// In the order of the forward pass.
+    pub layers: Vec<LayerNorm>,
+    /// Layers whose lower bound is above 1.
+    pub above_one: usize,
+    /// Singular values of the chosen layer with circular padding, largest first, thinned out evenly to at most 200:
+    /// place among all (from 0 to 1) and value.
+    pub spectrum: Vec<(f64, f64)>,
+}
+
+/// All networks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Figure2 {
+    /// One a network.
+    pub networks: Vec<NetworkNorms>,
+    /// Name of the layer whose whole spectrum is given.
+    pub layer: String,
+    /// How many singular values that layer has.
+    pub values: usize,
+}
+
+/// Computes all spectra; the chosen layer is the first convolution of the middle block.
+pub fn figure2(networks: &[Network], progress: Progress<'_>) -> Figure2 {
+    let computed: Vec<(String, Spectrum)> = networks
         .iter()
-        .map(|(label, spectrum)| {
-            let norms = spectrum.layers.iter().map(|l| l.norm.upper.value()).enumerate();
-            (label.clone(), norms.map(|(i, norm)| (i as f64 + 1.0, norm)).collect())
+        .map(|network| {
+            let weights = network.model.effective_weights();
+            let layers = weights.layers(network.model.layout());
+            let label = network.label();
+            let spectrum = Spectrum::of(&layers, |done, all| progress(&format!("spectra, {label}"), done, all));
+            (label, spectrum)
         })
         .collect();
-    let layers = points.iter().map(|(_, p)| p.len()).max().unwrap_or(0);
-    let axes = Axes {
-        x: (0.0, layers as f64 + 1.0),
-        names: ["convolution, in the order of the forward pass", "largest singular value"],
-        whole: true,
+    let chosen = computed.first().map_or(0, |(_, spectrum)| spectrum.layers.len() / 3 / 2 * 3);
+    let computed: Vec<(String, &Spectrum)> = computed.iter().map(|(label, s)| (label.clone(), s)).collect();
+    Figure2::of(&computed, chosen)
+}
+
+/// At most [`DRAWN`] of `values`, first and last among them, with their places from 0 to 1.
+fn thinned(values: &[f64]) -> Vec<(f64, f64)> {
+    let last = values.len().saturating_sub(1);
+    let count = values.len().min(DRAWN);
+    let point = |i: usize| {
+        let at = if count > 1 { i * last / (count - 1) } else { 0 };
+        (at as f64 / last.max(1) as f64, values[at])
     };
-    axes.draw(&points, usize::MAX)
+    (0..count).map(point).collect()
 }
 
-/// All singular values (circular padding) of layer number `layer` from 0, largest first, against their rank as a share of
-/// all; networks without this layer are left out.
-///
-/// # Errors
-/// No network with this layer, or what the drawing library refused.
-pub fn full(networks: &[(String, &Spectrum)], layer: usize) -> Result<String, PlotError> {
-    let share = |l: &LayerSpectrum| -> Vec<(f64, f64)> {
-        let last = (l.circular.len().max(2) - 1) as f64;
-        // More points than pixels help nobody: every so many, and the last.
-        let step = (l.circular.len() / 600).max(1);
-        let kept = l.circular.iter().enumerate().filter(|(i, _)| i % step == 0 || i + 1 == l.circular.len());
-        kept.map(|(i, value)| (i as f64 / last, *value)).collect()
-    };
-    let points: Vec<(String, Vec<(f64, f64)>)> =
-        networks.iter().filter_map(|(label, s)| Some((label.clone(), share(s.layers.get(layer)?)))).collect();
-    let name = networks.iter().find_map(|(_, s)| Some(s.layers.get(layer)?.name.clone())).unwrap_or_default();
-    let name = format!("share of the singular values of {name} that are larger");
-    Axes { x: (0.0, 1.0), names: [&name, "singular value, circular padding"], whole: false }.draw(&points, 12)
-}
-
-/// What both figures share.
-struct Axes<'a> {
-    x: (f64, f64),
-    names: [&'a str; 2],
-    /// Whether x counts something.
-    whole: bool,
-}
-
-impl Axes<'_> {
-    /// Draws points, joined by a line that has about `marks` marks; with [`usize::MAX`] every point is a mark and none
-    /// are joined.
-    fn draw(&self, networks: &[(String, Vec<(f64, f64)>)], marks: usize) -> Result<String, PlotError> {
-        let values = || networks.iter().flat_map(|(_, p)| p.iter().map(|(_, y)| *y)).filter(|y| y.is_finite());
-        let (top, bottom) = (values().fold(1.0, f64::max), values().filter(|y| *y > 0.0).fold(1.0, f64::min));
-        if values().next().is_none() {
-            return Err(PlotError::Empty(format!(" ({})", self.names[0])));
+impl Figure2 {
+    /// The figure of networks with these labels and spectra; of layer number `chosen` from 0, where a network has it, all
+    /// singular values are kept.
+    pub fn of(networks: &[(String, &Spectrum)], chosen: usize) -> Self {
+        let layer = networks.iter().find_map(|(_, spectrum)| spectrum.layers.get(chosen));
+        let norms = |(label, spectrum): &(String, &Spectrum)| NetworkNorms {
+            model: label.clone(),
+            above_one: spectrum.above_one(),
+            spectrum: spectrum.layers.get(chosen).map(|layer| thinned(&layer.circular)).unwrap_or_default(),
+            layers: spectrum
+                .layers
+                .iter()
+                .map(|layer| LayerNorm {
+                    name: layer.name.clone(),
+                    lower: layer.norm.lower.value(),
+                    upper: layer.norm.upper.value(),
+                    circular: layer.circular.first().copied().unwrap_or(0.0),
+                })
+                .collect(),
+        };
+        Figure2 {
+            layer: layer.map_or_else(String::new, |layer| layer.name.clone()),
+            values: layer.map_or(0, |layer| layer.circular.len()),
+            networks: networks.iter().map(norms).collect(),
         }
-        let joined = marks != usize::MAX;
-        let mut svg = String::new();
-        {
-            let root = SVGBackend::with_string(&mut svg, (WIDTH + LEGEND, 420)).into_drawing_area();
-            root.fill(&WHITE).map_err(failed)?;
-            // The full spectrum falls to zero, which a logarithm does not reach.
-            if !joined && top / bottom > 20.0 {
-                self.draw_on(&root, (bottom / 1.3..top * 1.3).log_scale(), networks, marks)?;
-            } else {
-                self.draw_on(&root, 0.0..top * 1.05, networks, marks)?;
-            }
-            root.present().map_err(failed)?;
-        }
-        Ok(svg.replacen("<svg ", "<svg role=\"img\" ", 1).replacen(
-            '>',
-            &format!("><title>{}</title>", escape(self.names[1])),
-            1,
-        ))
     }
 
-    fn draw_on<Y>(
-        &self,
-        root: &DrawingArea<SVGBackend<'_>, Shift>,
-        y: Y,
-        networks: &[(String, Vec<(f64, f64)>)],
-        marks: usize,
-    ) -> Result<(), PlotError>
-    where
-        Y: AsRangedCoord<Value = f64>,
-        Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-    {
-        let (chart, legend) = root.split_horizontally(WIDTH);
-        let mut chart = ChartBuilder::on(&chart)
-            .margin(16)
-            .x_label_area_size(44)
-            .y_label_area_size(64)
-            .build_cartesian_2d(self.x.0..self.x.1, y)
-            .map_err(failed)?;
-        let whole = self.whole;
-        chart
-            .configure_mesh()
-            .x_desc(self.names[0])
-            .y_desc(self.names[1])
-            .x_label_formatter(&|x| if whole { format!("{x:.0}") } else { format!("{x:.1}") })
-            .y_label_formatter(&|y| format!("{}", (y * 1e6).round() / 1e6))
-            .axis_desc_style(("sans-serif", 16))
-            .label_style(("sans-serif", 14))
-            .light_line_style(TRANSPARENT)
-            .draw()
-            .map_err(failed)?;
-        let one = [(self.x.0, 1.0), (self.x.1, 1.0)];
-        chart.draw_series(DashedLineSeries::new(one, 6, 4, BLACK.stroke_width(1))).map_err(failed)?;
-        for (network, (label, points)) in networks.iter().enumerate() {
-            let points: Vec<(f64, f64)> = points.iter().copied().filter(|(_, y)| y.is_finite()).collect();
-            let colour = COLOURS[network % COLOURS.len()];
-            if marks != usize::MAX {
-                chart.draw_series(LineSeries::new(points.clone(), colour.stroke_width(2))).map_err(failed)?;
-            }
-            let step = (points.len() / marks).max(1);
-            // Networks have their marks at different places, so that they can be told apart where lines meet.
-            let first = if step > 1 { step * network / networks.len().max(1) } else { 0 };
-            let marked = points.iter().skip(first).step_by(step);
-            let drawn = marked.map(|at| EmptyElement::at(*at) + mark(network, (0, 0), colour));
-            chart.draw_series(drawn).map_err(failed)?;
-            // Beside the chart, where no mark can lie beneath it.
-            let line = 30 + 22 * network as i32;
-            legend.draw(&mark(network, (8, line), colour)).map_err(failed)?;
-            legend.draw(&Text::new(label.clone(), (20, line - 7), ("sans-serif", 14))).map_err(failed)?;
+    /// The bound from above of every layer's norm, in the order of the forward pass; a line marks 1.
+    ///
+    /// The axis is logarithmic where the norms span more than a factor of 20.
+    pub fn norms_chart(&self) -> Chart {
+        let series = self.networks.iter().enumerate().map(|(i, network)| Series {
+            label: network.model.clone(),
+            colour: Colour::Number(i),
+            stroke: Stroke::Absent,
+            marks_every: 1,
+            points: (1..).map(f64::from).zip(network.layers.iter().map(|layer| layer.upper)).collect(),
+        });
+        let series: Vec<Series> = series.collect();
+        let norms = || series.iter().flat_map(|s| s.points.iter().map(|(_, norm)| *norm)).filter(|norm| *norm > 0.0);
+        let (low, high) = (norms().fold(1.0, f64::min), norms().fold(1.0, f64::max));
+        let log_y = high / low > 20.0;
+        let layers = self.networks.iter().map(|network| network.layers.len()).max().unwrap_or(0);
+        Chart {
+            title: "Largest singular value of every convolution".into(),
+            x_label: "convolution, in the order of the forward pass".into(),
+            y_label: "largest singular value".into(),
+            x: (0.0, layers as f64 + 1.0),
+            y: if log_y { (low / 1.3, high * 1.3) } else { (0.0, high * 1.05) },
+            log_y,
+            size: (720, 400),
+            series,
+            rule: Some(1.0),
         }
-        Ok(())
     }
-}
 
-/// The mark of a network around a pixel: disc, triangle, square, triangle on its point, diamond, cross.
-fn mark(network: usize, (x, y): (i32, i32), colour: RGBColor) -> Polygon<(i32, i32)> {
-    const DISC: [(i32, i32); 8] = [(4, 0), (3, 3), (0, 4), (-3, 3), (-4, 0), (-3, -3), (0, -4), (3, -3)];
-    const UP: [(i32, i32); 3] = [(0, -5), (5, 4), (-5, 4)];
-    const SQUARE: [(i32, i32); 4] = [(-3, -3), (4, -3), (4, 4), (-3, 4)];
-    const DOWN: [(i32, i32); 3] = [(0, 5), (5, -4), (-5, -4)];
-    const DIAMOND: [(i32, i32); 4] = [(0, -6), (4, 0), (0, 6), (-4, 0)];
-    const CROSS: [(i32, i32); 12] =
-        [(-1, -5), (1, -5), (1, -1), (5, -1), (5, 1), (1, 1), (1, 5), (-1, 5), (-1, 1), (-5, 1), (-5, -1), (-1, -1)];
-    let shapes: [&[(i32, i32)]; 6] = [&DISC, &UP, &SQUARE, &DOWN, &DIAMOND, &CROSS];
-    let corners: Vec<(i32, i32)> = shapes[network % shapes.len()].iter().map(|(dx, dy)| (x + dx, y + dy)).collect();
-    Polygon::new(corners, colour.filled())
-}
-
-fn failed(error: impl std::fmt::Display) -> PlotError {
-    PlotError::Drawing(error.to_string())
+    /// The whole spectrum of the chosen layer, of all networks that have it.
+    pub fn spectrum_chart(&self) -> Chart {
+        let top = self.networks.iter().flat_map(|n| n.spectrum.iter().map(|(_, v)| *v)).fold(1.0, f64::max);
+        let with = self.networks.iter().enumerate().filter(|(_, network)| !network.spectrum.is_empty());
+        let series = with.map(|(i, network)| Series {
+            label: network.model.clone(),
+            colour: Colour::Number(i),
+            stroke: Stroke::Full,
+            marks_every: network.spectrum.len().div_ceil(MARKED),
+            points: network.spectrum.clone(),
+        });
+        Chart {
+            title: format!("Singular values of {}", self.layer),
+            x_label: format!("place among the singular values of {}, largest first", self.layer),
+            y_label: "singular value, circular padding".into(),
+            x: (0.0, 1.0),
+            y: (0.0, top * 1.05),
+            log_y: false,
+            size: (720, 340),
+            series: series.collect(),
+            rule: Some(1.0),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -192,30 +164,46 @@ mod tests {
     use super::*;
     use iresnet::model::{Input, ModelConfig};
 
-    fn spectrum(seed: u64) -> Spectrum {
-        let config = ModelConfig { blocks: vec![1, 1], ..ModelConfig::preset("digits").unwrap() };
-        let model = config.init(Input { channels: 1, height: 4, width: 4, classes: 3 }, seed).unwrap();
+    fn spectrum(blocks: &[usize]) -> Spectrum {
+        let config = ModelConfig { blocks: blocks.to_vec(), ..ModelConfig::preset("digits").unwrap() };
+        let model = config.init(Input { channels: 1, height: 4, width: 4, classes: 3 }, 1).unwrap();
         Spectrum::of(&model.effective_weights().layers(model.layout()), |_, _| {})
     }
 
     #[test]
     fn every_network_has_its_marks_and_its_label() {
-        let (a, b) = (spectrum(1), spectrum(2));
-        let svg = largest(&[("vanilla".into(), &a), ("c < 1".into(), &b)]).unwrap();
-        assert!(svg.starts_with("<svg role=\"img\"") && svg.contains("<title>largest singular value</title>"));
-        for colour in ["#D55E00", "#0072B2"] {
-            // A mark a layer, and one in the legend.
-            assert_eq!(svg.matches("<polygon").count(), 14, "{svg}");
-            assert_eq!(svg.matches(&format!("fill=\"{colour}\"")).count(), 7, "{colour}");
-        }
+        let (a, b) = (spectrum(&[1, 1]), spectrum(&[1]));
+        let figure = Figure2::of(&[("vanilla".into(), &a), ("c < 1".into(), &b)], 4);
+        assert_eq!([figure.networks[0].layers.len(), figure.networks[1].layers.len()], [6, 3]);
+        let svg = figure.norms_chart().svg();
+        // A path of marks for each network, and one in the legend.
+        assert_eq!((svg.matches("class=\"marks\"").count(), svg.matches("<polyline").count()), (4, 0), "{svg}");
         assert!(svg.contains("c &lt; 1") && svg.contains("convolution, in the order"), "{svg}");
-        let svg = full(&[("vanilla".into(), &a), ("c < 1".into(), &b)], 4).unwrap();
-        assert!(svg.contains("stages.1.blocks.0.conv2") && svg.contains("<polyline"), "{svg}");
+        // Only the first network has a fifth layer.
+        let svg = figure.spectrum_chart().svg();
+        assert!(svg.contains("stages.1.blocks.0.conv2") && !svg.contains("c &lt; 1"), "{svg}");
+        assert_eq!(svg.matches("<polyline").count(), 1);
     }
 
     #[test]
-    fn nothing_to_draw_is_said() {
-        assert!(matches!(largest(&[]), Err(PlotError::Empty(_))));
-        assert!(matches!(full(&[("a".into(), &spectrum(1))], 6), Err(PlotError::Empty(_))));
+    fn norms_far_apart_have_a_logarithmic_axis() {
+        let mut figure = Figure2::of(&[("a".into(), &spectrum(&[1]))], 0);
+        assert!(!figure.norms_chart().log_y);
+        figure.networks[0].layers[0].upper = 30.0;
+        figure.networks[0].layers[1].upper = 0.0;
+        let chart = figure.norms_chart();
+        assert!(chart.log_y && chart.y.0 > 0.0 && chart.y.1 > 30.0, "{:?}", chart.y);
+        assert!(!chart.svg().contains("NaN") && !chart.svg().contains("inf"));
+    }
+
+    #[test]
+    fn thinning_keeps_both_ends() {
+        let values: Vec<f64> = (0..1001).rev().map(f64::from).collect();
+        let points = thinned(&values);
+        assert_eq!(points.len(), DRAWN);
+        assert_eq!((points[0], points[DRAWN - 1]), ((0.0, 1000.0), (1.0, 0.0)));
+        assert!(points.windows(2).all(|p| p[0].0 < p[1].0 && p[0].1 > p[1].1));
+        assert_eq!(thinned(&[2.0]), [(0.0, 2.0)]);
+        assert!(thinned(&[]).is_empty());
     }
 }

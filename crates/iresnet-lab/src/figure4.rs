@@ -5,7 +5,7 @@ use iresnet::solve::{Anderson, Picard, Solver};
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
-use crate::chart::{Chart, Colour, Series};
+use crate::chart::{Chart, Colour, Series, Stroke};
 use crate::figure3::COUNTS;
 use crate::inversion::Inversion;
 use crate::measure::Measure;
@@ -139,8 +139,8 @@ impl Figure4 {
             Series {
                 label: if dashed { String::new() } else { curve.model.clone() },
                 colour: Colour::Number(models.iter().position(|model| *model == curve.model).unwrap_or(0)),
-                dashed,
-                markers: !dashed,
+                stroke: if dashed { Stroke::Dashed } else { Stroke::Full },
+                marks_every: usize::from(!dashed),
                 points: self.counts.iter().map(|count| *count as f64).zip(errors).collect(),
             }
         });

@@ -13,7 +13,6 @@ pub mod kept;
 pub mod measure;
 pub mod networks;
 pub mod report;
-pub mod spectra;
 pub mod table1;
 pub mod timing;
 
@@ -33,9 +32,6 @@ pub enum LabError {
     /// The one-dimensional networks could not be trained.
     #[error(transparent)]
     Line(#[from] LineError),
-    /// A plot could not be drawn.
-    #[error(transparent)]
-    Plot(#[from] figure2::PlotError),
     /// It was asked to stop.
     #[error("stopped; the same command goes on where it was")]
     Stopped,

@@ -10,7 +10,7 @@ use iresnet::train::{RunConfig, RunRecord};
 use iresnet_lab::figure4::{Figure4, TARGETS};
 use iresnet_lab::inversion::Inversion;
 use iresnet_lab::networks::{MODELS, Networks, networks, run_name};
-use iresnet_lab::{LabError, figure3, figure4, spectra, table1};
+use iresnet_lab::{LabError, figure2, figure3, figure4, table1};
 
 fn small() -> (RunRecord, Split) {
     let split = data::load("digits", &data::default_dir(), &()).unwrap();
@@ -85,7 +85,7 @@ fn figures_agree_with_the_networks() {
     }
     assert_eq!(Figure4::of(curves, figure4::SAMPLES).factors, [None; 3], "one network is no line");
 
-    let norms = spectra::spectra(&trained, &|_, _, _| {}).unwrap();
+    let norms = figure2::figure2(&trained, &|_, _, _| {});
     for (network, norms) in trained.iter().zip(&norms.networks) {
         assert!(norms.layers.iter().all(|layer| layer.lower <= layer.upper));
         if let Norm::Spectral { coeff } = network.record.model.norm {

@@ -13,7 +13,7 @@ use iresnet_lab::figure4::Figure4;
 use iresnet_lab::kept::Kept;
 use iresnet_lab::networks::{MODELS, Network, Networks, networks};
 use iresnet_lab::report::Report;
-use iresnet_lab::{LabError, figure1, figure3, figure4, spectra, table1, timing};
+use iresnet_lab::{LabError, figure1, figure2, figure3, figure4, table1, timing};
 use serde_json::{Value, json};
 
 use crate::Verdict;
@@ -90,7 +90,8 @@ fn make(record: &RunRecord, data: &Split, out: &Path, parts: &[Part], stop: &Ato
         let all: Vec<&str> = trained.iter().map(|network| network.weights_sha256.as_str()).collect();
         let progress = |what: &str, done, len| work.show(what, done, len);
         let key = json!([record.version, all]);
-        report.figure2 = Some(work.kept.get_or("figure2", key, || spectra::spectra(&trained, &progress))?);
+        report.figure2 =
+            Some(work.kept.get_or("figure2", key, || Ok::<_, LabError>(figure2::figure2(&trained, &progress)))?);
     }
     if wanted(Part::Figure3) {
         let key = json!([figure3::COUNTS, figure3::SHOWN]);

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use iresnet::spectrum::Spectrum;
 use iresnet::train::{RunDir, write_atomically};
-use iresnet_lab::figure2;
+use iresnet_lab::figure2::Figure2;
 use serde::Serialize;
 
 use crate::Verdict;
@@ -53,11 +53,11 @@ fn plot(spectra: &[RunSpectrum], layer: Option<&str>, path: &Path) -> Result<()>
     let twice = |label: &str| spectra.iter().filter(|s| s.label == label).count() > 1;
     let label = |s: &RunSpectrum| if twice(&s.label) { format!("{} ({})", s.label, s.run) } else { s.label.clone() };
     let networks: Vec<(String, &Spectrum)> = spectra.iter().map(|s| (label(s), &s.spectrum)).collect();
-    let svg = match layer {
-        None => figure2::largest(&networks)?,
-        Some(layer) => figure2::full(&networks, number(spectra, layer)?)?,
+    let chart = match layer {
+        None => Figure2::of(&networks, 0).norms_chart(),
+        Some(layer) => Figure2::of(&networks, number(spectra, layer)?).spectrum_chart(),
     };
-    Ok(write_atomically(path, svg.as_bytes())?)
+    Ok(write_atomically(path, chart.svg().as_bytes())?)
 }
 
 /// The number from 0 of a layer that was given by name or by its number from 1.

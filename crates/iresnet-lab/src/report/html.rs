@@ -92,9 +92,9 @@ impl Report {
         let figure = self.figure2.as_ref()?;
         let body = format!(
             "{}\n<p class=\"caption\">{}</p>\n<h3>One layer\u{2019}s whole spectrum</h3>\n{}",
-            wide("Norms of all convolutions", &format!("<div class=\"print\">{}</div>", figure.svg)),
+            wide("Norms of all convolutions", &figure.norms_chart().svg()),
             escape(&self.figure2_caption()?),
-            wide("Spectrum of one convolution", &figure.chart().svg()),
+            wide("Spectrum of one convolution", &figure.spectrum_chart().svg()),
         );
         Some(section("figure2", "Figure 2: norms of the convolutions", &body, &self.spectrum_caption()?))
     }
@@ -133,12 +133,11 @@ impl Report {
     fn figure4_section(&self) -> Option<String> {
         let figure = self.figure4.as_ref()?;
         let chart = figure.chart();
-        let (left, right) = chart.plot_sides();
+        let (left, top, right, bottom) = chart.plot_area();
         let cursor = format!(
             "<path class=\"cursor\" data-left=\"{left}\" data-right=\"{right}\" data-longest=\"{}\" \
-             transform=\"translate({right} 0)\" d=\"M0 34V{}\" stroke=\"currentColor\" stroke-dasharray=\"2 3\"/></svg>",
+             transform=\"translate({right} 0)\" d=\"M0 {top}V{bottom}\" stroke=\"currentColor\" stroke-dasharray=\"2 3\"/></svg>",
             chart.x.1,
-            chart.size.1 - 46
         );
         let svg = chart.svg().replace("</svg>", &cursor);
         let shape = self.figure3.as_ref().map_or([1, 1, 1], |figure3| figure3.shape);

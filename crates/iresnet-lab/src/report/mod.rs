@@ -8,10 +8,10 @@ mod sprite;
 use serde::Serialize;
 
 use crate::figure1::Figure1;
+use crate::figure2::Figure2;
 use crate::figure3::Figure3;
 use crate::figure4::Figure4;
 use crate::measure::Measure;
-use crate::spectra::Spectra;
 use crate::table1::{PAPER, Row};
 use crate::timing::Timing;
 
@@ -41,7 +41,7 @@ pub struct Report {
     /// Trajectories.
     pub figure1: Option<Figure1>,
     /// Spectra.
-    pub figure2: Option<Spectra>,
+    pub figure2: Option<Figure2>,
     /// Pictures; too many bytes for the JSON, they have a file of their own.
     #[serde(skip)]
     pub figure3: Option<Figure3>,
@@ -150,8 +150,8 @@ impl Report {
             files.push((name.to_string(), chart.svg().into_bytes()));
         }
         if let Some(figure) = &self.figure2 {
-            files.push(("figure2.svg".into(), figure.svg.clone().into_bytes()));
-            files.push(("figure2-spectrum.svg".into(), figure.chart().svg().into_bytes()));
+            files.push(("figure2.svg".into(), figure.norms_chart().svg().into_bytes()));
+            files.push(("figure2-spectrum.svg".into(), figure.spectrum_chart().svg().into_bytes()));
         }
         if let Some(figure) = &self.figure3 {
             files.push(("figure3.png".into(), sprite::png(&figure.sheet())));
