@@ -3,11 +3,11 @@
     iresnet spectrum RUN --json --export-effective effective.safetensors > spectrum.json
     python reference/spectra_numpy.py effective.safetensors spectrum.json
 
-The exported file holds the weights in use: those of a spectrally normalised network after the normalisation. Every
-convolution's circular singular values come from `numpy.fft.fft2` of its kernel, wrapped onto the image, and one dense SVD
-a frequency (Sedghi et al. 2018); the whole spectrum must agree to 1e-10 of its largest value. NumPy's power iteration on
-the zero-padded operator must not exceed the upper end of the interval, nor fall short of the lower one by more than the
-iteration may still lack. Exit status 1 if anything disagrees.
+The exported file holds the network with its spectral normalisation in the weights. Every convolution's circular singular
+values come from `numpy.fft.fft2` of its kernel, wrapped onto the image, and one dense SVD a frequency (Sedghi et al.
+2018); the whole spectrum must agree to 1e-10 of its largest value. NumPy's power iteration on the zero-padded operator
+must not exceed the upper end of the interval, nor fall short of the lower one by more than the iteration may still lack.
+Exit status 1 if anything disagrees.
 """
 
 import argparse

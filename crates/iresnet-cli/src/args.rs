@@ -264,7 +264,8 @@ pub struct SpectrumArgs {
     /// Layer whose singular values --plot draws: its name, or its number in the forward pass from 1
     #[arg(long, requires = "plot")]
     pub layer: Option<String>,
-    /// Write the weights in use, normalised and as they act, for other software
+    /// Write the network with its normalisation in the weights: smaller, loads like any other, and plain for other
+    /// software
     #[arg(long, value_name = "FILE.safetensors")]
     pub export_effective: Option<PathBuf>,
 }

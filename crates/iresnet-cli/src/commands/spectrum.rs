@@ -30,7 +30,7 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
         let (record, model) = RunDir::open(path)?.load()?;
         let weights = model.effective_weights();
         if let Some(file) = &args.export_effective {
-            write_atomically(file, &weights.to_safetensors(model.layout()))?;
+            write_atomically(file, &model.folded().to_safetensors(&Default::default()))?;
         }
         let layers = weights.layers(model.layout());
         let progress = bar(layers.len() as u64, "spectra");

@@ -1,7 +1,5 @@
 //! The weights in use: what training, inverse and audit all share.
 
-use safetensors::tensor::{Dtype, TensorView};
-
 use super::layout::{Block, Conv, Layout};
 use super::norms::NormState;
 use crate::evaluate::length;
@@ -143,21 +141,5 @@ impl EffectiveWeights {
     /// All convolutions of the trunk, in the order of the forward pass.
     pub fn layers(&self, layout: &Layout) -> Vec<ConvLayer<'_>> {
         layout.blocks().zip(&self.blocks).flat_map(|(block, weights)| weights.layers(block)).collect()
-    }
-
-    /// The weights of all convolutions as a `.safetensors` file: `NAME.weight`, float32, `[out, in, k, k]`.
-    pub fn to_safetensors(&self, layout: &Layout) -> Vec<u8> {
-        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = self
-            .layers(layout)
-            .into_iter()
-            .map(|layer| {
-                let shape = vec![layer.out_channels, layer.in_channels, layer.kernel, layer.kernel];
-                (format!("{}.weight", layer.name), shape, crate::bytes::of_floats(layer.weight))
-            })
-            .collect();
-        let views = tensors.iter().map(|(name, shape, bytes)| {
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
-        });
-        safetensors::serialize(views, None).expect("names are unique")
     }
 }

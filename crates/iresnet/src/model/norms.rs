@@ -15,7 +15,7 @@ use super::layout::{Conv, Layout};
 ///
 /// The estimate `sigma = u . (W * v)` is a lower bound of the spectral norm (Gouk et al. 2018);
 /// whether the inverse exists is decided by the certificate, never by it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PowerState {
     /// Left vector: `[out, h, w]`, or `[out]` for 1x1 kernels.
     pub u: Vec<f32>,
@@ -39,7 +39,8 @@ pub(crate) fn conv_shape(conv: &Conv) -> ConvShape {
 /// Untrained state of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormState {
-    /// One entry a convolution for spectral normalisation, none otherwise.
+    /// One entry a convolution for spectral normalisation, none otherwise. An entry without vectors belongs to weights
+    /// that have their normalisation in them ([`super::IResNet::folded`]): its estimate of 0 leaves them as they are.
     pub power: Vec<PowerState>,
     /// Running means of the trunk's BatchNorms, then of the head's.
     pub running_mean: Vec<f32>,
@@ -49,40 +50,59 @@ pub struct NormState {
     pub num_batches_tracked: u64,
 }
 
+/// Iterations that bring random vectors close to singular ones.
+const RESTORING: usize = 100;
+
+/// Random unit vectors for all convolutions.
+fn vectors(layout: &Layout, seed: u64) -> Vec<PowerState> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed_0000_0000_0001);
+    let mut unit = |len: usize| {
+        let mut vector: Vec<f32> = (0..len).map(|_| normal(&mut rng)).collect();
+        let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        vector.iter_mut().for_each(|x| *x /= norm);
+        vector
+    };
+    let positions = |conv: &Conv| if conv.kernel == 1 { 1 } else { conv.height * conv.width };
+    let state = |conv: &Conv| PowerState {
+        u: unit(conv.out_channels * positions(conv)),
+        v: unit(conv.in_channels * positions(conv)),
+        sigma: 0.0,
+    };
+    layout.convs().map(state).collect()
+}
+
 /// Weight of a new batch in the running statistics, as in PyTorch.
 const MOMENTUM: f32 = 0.1;
 
 impl NormState {
     pub(crate) fn new(layout: &Layout, spectral: bool, seed: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed_0000_0000_0001);
-        let mut unit = |len: usize| {
-            let mut vector: Vec<f32> = (0..len).map(|_| normal(&mut rng)).collect();
-            let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-            vector.iter_mut().for_each(|x| *x /= norm);
-            vector
-        };
-        let positions = |conv: &Conv| if conv.kernel == 1 { 1 } else { conv.height * conv.width };
-        let power = layout
-            .convs()
-            .filter(|_| spectral)
-            .map(|conv| PowerState {
-                u: unit(conv.out_channels * positions(conv)),
-                v: unit(conv.in_channels * positions(conv)),
-                sigma: 0.0,
-            })
-            .collect();
         let statistics = layout.statistics_len + layout.latent.channels;
         NormState {
-            power,
+            power: if spectral { vectors(layout, seed) } else { Vec::new() },
             running_mean: vec![0.0; statistics],
             running_var: vec![1.0; statistics],
             num_batches_tracked: 0,
         }
     }
 
+    /// Leaves the weights as they are from now on, until power iterations begin anew.
+    pub(crate) fn forget_power(&mut self) {
+        self.power.iter_mut().for_each(|state| *state = PowerState::default());
+    }
+
+    /// Gives every power iteration random vectors again if they had been forgotten; says whether that was so.
+    pub(crate) fn restore_power(&mut self, layout: &Layout) -> bool {
+        let forgotten = self.power.iter().any(|state| state.u.is_empty());
+        if forgotten {
+            self.power = vectors(layout, 0);
+        }
+        forgotten
+    }
+
     /// Advances every power iteration: `v <- W^T u / |W^T u|`, `u <- W v / |W v|`, `sigma <- u . (W * v)`, on the
-    /// convolution at the layer's true input size.
+    /// convolution at the layer's true input size. Forgotten vectors begin anew, with a hundred iterations at least.
     pub fn power_iterate(&mut self, layout: &Layout, trunk: &[f32], iterations: usize) {
+        let iterations = if self.restore_power(layout) { iterations.max(RESTORING) } else { iterations };
         let mut jobs: Vec<PowerJob<'_>> = layout
             .convs()
             .zip(&mut self.power)

@@ -1,7 +1,8 @@
 //! Weight files: `.safetensors` with the names and layouts of the PyTorch peer's `state_dict`.
 //!
 //! The configuration travels in the file's metadata under `iresnet.config`, so that a file says which network it
-//! belongs to. Files without it (written by PyTorch) load too, as long as names and shapes fit.
+//! belongs to, or under `iresnet.folded` where the weights have their spectral normalisation in them
+//! ([`IResNet::folded`]). Files without it (written by PyTorch) load too, as long as names and shapes fit.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,12 @@ pub enum WeightsError {
     },
 }
 
+/// Where the metadata has the configuration.
+const CONFIG: &str = "iresnet.config";
+/// Where it has that of weights with their normalisation in them. There is one entry and not two, since they would be
+/// written in any order and a checksum would mean nothing.
+const FOLDED: &str = "iresnet.folded";
+
 /// Where a tensor's values belong.
 pub(crate) enum Place<'a> {
     Values(&'a mut [f32]),
@@ -99,7 +106,7 @@ impl IResNet {
                 let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
                 visit(&format!("{}.weight", conv.name), &shape, Place::Values(&mut trunk[conv.weight.clone()]))?;
                 visit(&format!("{}.bias", conv.name), &shape[..1], Place::Values(&mut trunk[conv.bias.clone()]))?;
-                if let Some(state) = power.next() {
+                if let Some(state) = power.next().filter(|state| !state.u.is_empty()) {
                     let (u, v) = ([state.u.len()], [state.v.len()]);
                     visit(&format!("{}.u", conv.name), &u, Place::Values(&mut state.u))?;
                     visit(&format!("{}.v", conv.name), &v, Place::Values(&mut state.v))?;
@@ -159,7 +166,8 @@ impl IResNet {
         });
         let mut metadata = metadata.clone();
         let config = serde_json::to_string(&(&self.config, &self.layout.input)).expect("a configuration is JSON");
-        metadata.insert("iresnet.config".into(), config);
+        let folded = self.state.power.iter().any(|state| state.u.is_empty());
+        metadata.insert(if folded { FOLDED } else { CONFIG }.into(), config);
         safetensors::serialize(views, Some(metadata)).expect("names are unique")
     }
 
@@ -171,7 +179,17 @@ impl IResNet {
     pub fn load_safetensors(&mut self, bytes: &[u8], path: &Path) -> Result<(), WeightsError> {
         let file = SafeTensors::deserialize(bytes)
             .map_err(|error| WeightsError::Format { path: path.into(), message: error.to_string() })?;
-        self.load_tensors(&file, path, &[])
+        let (_, header) = SafeTensors::read_metadata(bytes).expect("it was read above");
+        let folded = header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FOLDED));
+        let mut loaded = self.clone();
+        let state = Arc::make_mut(&mut loaded.state);
+        match folded {
+            true => state.forget_power(),
+            false => _ = state.restore_power(&self.layout),
+        }
+        loaded.load_tensors(&file, path, &[])?;
+        *self = loaded;
+        Ok(())
     }
 
     /// The same from an opened file, which may hold `others` beside the network's own tensors.
