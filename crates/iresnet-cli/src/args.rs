@@ -338,9 +338,12 @@ pub struct ReproduceArgs {
     /// Threads [default: all cores]
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Only these parts, separated by commas
+    /// Only these parts, separated by commas, in DIR/parts.html and so on; DIR/report.html stays as it is
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Part>,
+    /// What the report calls the data, such as `--title "CIFAR-10 (JPEG copy)"` [default: its name]
+    #[arg(long)]
+    pub title: Option<String>,
     /// Folder for the report and the runs; what is done there already is kept [default: runs/reproduce-<data>]
     ///
     /// Runs that `iresnet train --out DIR/vanilla` (batch, c0.9, c0.7, c0.5, c0.3) made with the same options count as done.

@@ -1,7 +1,7 @@
-//! Line charts as SVG that stands alone and also follows the colours of the page that it is part of.
+//! Line charts as SVG: [`Chart::svg`] follows the colours of the page that it is part of, [`Chart::file`] stands alone.
 //!
-//! Axes and text take `currentColor`. The colours of the series are CSS variables `--series-0` and so on, with values
-//! behind them that hold where no page defines them.
+//! In a page axes and text take `currentColor`, and the colours of the series are CSS variables `--series-0` and so on,
+//! with values behind them that hold where the page does not define them.
 
 use std::fmt::Write;
 
@@ -12,8 +12,10 @@ pub const COLOURS: [&str; 6] = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e6
 const MARGIN: (f64, f64, f64, f64) = (62.0, 14.0, 16.0, 46.0);
 /// Height of a row of the legend, and the least width of an entry.
 const LEGEND: (f64, f64) = (20.0, 106.0);
+/// Where the legend begins and how much it leaves free on the right.
+const LEGEND_SIDES: (f64, f64) = (14.0, 6.0);
 /// Width of a character of the legend, about.
-const CHARACTER: f64 = 7.4;
+const CHARACTER: f64 = 8.4;
 
 /// Colour of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +30,15 @@ impl Colour {
     fn css(self) -> String {
         match self {
             Colour::Number(i) => format!("var(--series-{0}, {1})", i % COLOURS.len(), COLOURS[i % COLOURS.len()]),
-            Colour::Between(at) => format!("color-mix(in oklab, {} {:.0}%, {})", COLOURS[0], 100.0 * at, COLOURS[1]),
+            Colour::Between(at) => {
+                let part =
+                    |colour: &str, i: usize| u8::from_str_radix(&colour[1 + 2 * i..3 + 2 * i], 16).expect("a colour");
+                let mixed = [0, 1, 2].map(|i| {
+                    let [first, second] = [0, 1].map(|c| f64::from(part(COLOURS[c], i)));
+                    (at * first + (1.0 - at) * second).round() as u8
+                });
+                format!("#{:02x}{:02x}{:02x}", mixed[0], mixed[1], mixed[2])
+            }
         }
     }
 }
@@ -98,7 +108,7 @@ impl Chart {
     fn legend_columns(&self) -> (usize, f64) {
         let longest = self.labelled().map(|series| series.label.chars().count()).max().unwrap_or(0);
         let width = LEGEND.1.max(30.0 + CHARACTER * longest as f64);
-        let columns = (self.size.0 as f64 - MARGIN.0 - MARGIN.2) / width;
+        let columns = (self.size.0 as f64 - LEGEND_SIDES.0 - LEGEND_SIDES.1) / width;
         ((columns as usize).max(1), width)
     }
 
@@ -110,7 +120,18 @@ impl Chart {
         (left + across * (right - left), bottom - height.clamp(0.0, 1.0) * (bottom - top))
     }
 
-    /// The SVG element.
+    /// The SVG element for a file of its own: dark on white, in plain colours, which viewers without CSS know too.
+    pub fn file(&self) -> String {
+        let mut svg = self.svg().replace("currentColor", "#1d1f22");
+        for (i, colour) in COLOURS.iter().enumerate() {
+            svg = svg.replace(&format!("var(--series-{i}, {colour})"), colour);
+        }
+        let end = svg.find('>').expect("an element begins") + 1;
+        svg.insert_str(end, "\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>");
+        svg
+    }
+
+    /// The SVG element for a page.
     pub fn svg(&self) -> String {
         let (width, height) = self.size;
         let mut svg = format!(
@@ -189,7 +210,7 @@ impl Chart {
     fn legend(&self, svg: &mut String) {
         let (columns, width) = self.legend_columns();
         for (i, series) in self.labelled().enumerate() {
-            let (x, y) = (MARGIN.0 + (i % columns) as f64 * width, 15.0 + LEGEND.0 * (i / columns) as f64);
+            let (x, y) = (LEGEND_SIDES.0 + (i % columns) as f64 * width, 15.0 + LEGEND.0 * (i / columns) as f64);
             let colour = series.colour.css();
             if series.stroke != Stroke::Absent {
                 _ = writeln!(svg, "<path d=\"M{x:.1} {y}h18\" style=\"stroke:{colour}\" stroke-width=\"2.4\"/>");
@@ -239,7 +260,10 @@ fn marks<'a>(colour: Colour, points: impl Iterator<Item = &'a (f64, f64)>) -> St
     ][number];
     let path: String = points.map(|(x, y)| format!("M{x:.1} {y:.1}{shape}")).collect();
     let colour = colour.css();
-    format!("<path class=\"marks\" d=\"{path}\" style=\"fill:{colour};stroke:{colour}\" stroke-width=\"1.4\"/>\n")
+    format!(
+        "<path class=\"marks\" d=\"{path}\" style=\"fill:{colour};stroke:{colour}\" opacity=\".85\" \
+         stroke-width=\"1.2\"/>\n"
+    )
 }
 
 /// About five round numbers between the ends.
@@ -322,7 +346,13 @@ mod tests {
         assert_eq!(top(with("s", 3)), top(with("s", 1)));
         assert_eq!(top(with("s", 4)), top(with("s", 1)) + LEGEND.0);
         assert_eq!(top(with("a label that leaves no room for others", 3)), top(with("s", 1)) + 2.0 * LEGEND.0);
-        let svg = Chart { y: (1e-12, 1.0), ..with("s", 4) }.svg();
+        let chart = Chart { y: (1e-12, 1.0), ..with("s", 4) };
+        let svg = chart.svg();
         assert_eq!(svg.matches("class=\"marks\"").count(), 8, "{svg}");
+        let file = chart.file();
+        assert!(svg.contains("currentColor") && svg.contains("var(--series-1, #0072b2)"), "{svg}");
+        assert!(["currentColor", "var(", "color-mix"].iter().all(|css| !file.contains(css)), "{file}");
+        assert!(file.contains("style=\"stroke:#0072b2\""), "{file}");
+        assert_eq!(Colour::Between(0.5).css(), "#6b6859");
     }
 }

@@ -1,6 +1,6 @@
 //! Figure 2: the norm of every convolution, and all singular values of one, several networks side by side.
 
-use iresnet::spectrum::Spectrum;
+use iresnet::spectrum::{LayerSpectrum, Spectrum};
 use serde::{Deserialize, Serialize};
 
 use crate::Progress;
@@ -34,6 +34,12 @@ pub struct NetworkNorms {
     pub layers: Vec<LayerNorm>,
     /// Layers whose lower bound is above 1.
     pub above_one: usize,
+    /// Blocks with three layers whose norms have a product below [`FAINT`].
+    pub faint_blocks: usize,
+    /// Name of the layer whose whole spectrum is given.
+    pub layer: String,
+    /// How many singular values that layer has.
+    pub values: usize,
     /// Singular values of the chosen layer with circular padding, largest first, thinned out evenly to at most 200:
     /// place among all (from 0 to 1) and value.
     pub spectrum: Vec<(f64, f64)>,
@@ -44,27 +50,17 @@ pub struct NetworkNorms {
 pub struct Figure2 {
     /// One a network.
     pub networks: Vec<NetworkNorms>,
-    /// Name of the layer whose whole spectrum is given.
-    pub layer: String,
-    /// How many singular values that layer has.
-    pub values: usize,
 }
 
-/// Computes all spectra; the chosen layer is the first convolution of the middle block.
-pub fn figure2(networks: &[Network], progress: Progress<'_>) -> Figure2 {
-    let computed: Vec<(String, Spectrum)> = networks
-        .iter()
-        .map(|network| {
-            let weights = network.model.effective_weights();
-            let layers = weights.layers(network.model.layout());
-            let label = network.label();
-            let spectrum = Spectrum::of(&layers, |done, all| progress(&format!("spectra, {label}"), done, all));
-            (label, spectrum)
-        })
-        .collect();
-    let chosen = computed.first().map_or(0, |(_, spectrum)| spectrum.layers.len() / 3 / 2 * 3);
-    let computed: Vec<(String, &Spectrum)> = computed.iter().map(|(label, s)| (label.clone(), s)).collect();
-    Figure2::of(&computed, chosen)
+/// Below this a product of a block's norms says that it changes distances by less than a thousandth.
+pub const FAINT: f64 = 1e-3;
+
+/// Computes the spectra of one network; the chosen layer is the first convolution of the middle block.
+pub fn norms(network: &Network, progress: Progress<'_>) -> NetworkNorms {
+    let (weights, label) = (network.model.effective_weights(), network.label());
+    let layers = weights.layers(network.model.layout());
+    let spectrum = Spectrum::of(&layers, |done, all| progress(&format!("spectra, {label}"), done, all));
+    NetworkNorms::of(&label, &spectrum, network.model.layout().num_blocks() / 2 * 3)
 }
 
 /// At most [`DRAWN`] of `values`, first and last among them, with their places from 0 to 1.
@@ -78,31 +74,35 @@ fn thinned(values: &[f64]) -> Vec<(f64, f64)> {
     (0..count).map(point).collect()
 }
 
-impl Figure2 {
-    /// The figure of networks with these labels and spectra; of layer number `chosen` from 0, where a network has it, all
-    /// singular values are kept.
-    pub fn of(networks: &[(String, &Spectrum)], chosen: usize) -> Self {
-        let layer = networks.iter().find_map(|(_, spectrum)| spectrum.layers.get(chosen));
-        let norms = |(label, spectrum): &(String, &Spectrum)| NetworkNorms {
-            model: label.clone(),
-            above_one: spectrum.above_one(),
-            spectrum: spectrum.layers.get(chosen).map(|layer| thinned(&layer.circular)).unwrap_or_default(),
-            layers: spectrum
-                .layers
-                .iter()
-                .map(|layer| LayerNorm {
-                    name: layer.name.clone(),
-                    lower: layer.norm.lower.value(),
-                    upper: layer.norm.upper.value(),
-                    circular: layer.circular.first().copied().unwrap_or(0.0),
-                })
-                .collect(),
+impl NetworkNorms {
+    /// What the figure shows of the network `label`; of layer number `chosen` from 0, if it has one, all singular values
+    /// are kept.
+    pub fn of(label: &str, spectrum: &Spectrum, chosen: usize) -> Self {
+        let norm = |layer: &LayerSpectrum| LayerNorm {
+            name: layer.name.clone(),
+            lower: layer.norm.lower.value(),
+            upper: layer.norm.upper.value(),
+            circular: layer.circular.first().copied().unwrap_or(0.0),
         };
-        Figure2 {
+        let layers: Vec<LayerNorm> = spectrum.layers.iter().map(norm).collect();
+        let gains = layers.chunks(3).map(|block| block.iter().map(|layer| layer.upper).product::<f64>());
+        let layer = spectrum.layers.get(chosen);
+        NetworkNorms {
+            model: label.into(),
+            above_one: spectrum.above_one(),
+            faint_blocks: gains.filter(|gain| *gain < FAINT).count(),
             layer: layer.map_or_else(String::new, |layer| layer.name.clone()),
             values: layer.map_or(0, |layer| layer.circular.len()),
-            networks: networks.iter().map(norms).collect(),
+            spectrum: layer.map(|layer| thinned(&layer.circular)).unwrap_or_default(),
+            layers,
         }
+    }
+}
+
+impl Figure2 {
+    /// The network that tells which layer's whole spectrum is given, and how many values it has.
+    pub fn chosen(&self) -> Option<&NetworkNorms> {
+        self.networks.iter().find(|network| network.values > 0)
     }
 
     /// The bound from above of every layer's norm, in the order of the forward pass; a line marks 1.
@@ -136,6 +136,7 @@ impl Figure2 {
 
     /// The whole spectrum of the chosen layer, of all networks that have it.
     pub fn spectrum_chart(&self) -> Chart {
+        let layer = self.chosen().map_or("", |network| &network.layer);
         let top = self.networks.iter().flat_map(|n| n.spectrum.iter().map(|(_, v)| *v)).fold(1.0, f64::max);
         let with = self.networks.iter().enumerate().filter(|(_, network)| !network.spectrum.is_empty());
         let series = with.map(|(i, network)| Series {
@@ -146,8 +147,8 @@ impl Figure2 {
             points: network.spectrum.clone(),
         });
         Chart {
-            title: format!("Singular values of {}", self.layer),
-            x_label: format!("place among the singular values of {}, largest first", self.layer),
+            title: format!("Singular values of {layer}"),
+            x_label: format!("place among the singular values of {layer}, largest first"),
             y_label: "singular value, circular padding".into(),
             x: (0.0, 1.0),
             y: (0.0, top * 1.05),
@@ -173,7 +174,8 @@ mod tests {
     #[test]
     fn every_network_has_its_marks_and_its_label() {
         let (a, b) = (spectrum(&[1, 1]), spectrum(&[1]));
-        let figure = Figure2::of(&[("vanilla".into(), &a), ("c < 1".into(), &b)], 4);
+        let networks = vec![NetworkNorms::of("vanilla", &a, 4), NetworkNorms::of("c < 1", &b, 4)];
+        let figure = Figure2 { networks };
         assert_eq!([figure.networks[0].layers.len(), figure.networks[1].layers.len()], [6, 3]);
         let svg = figure.norms_chart().svg();
         // A path of marks for each network, and one in the legend.
@@ -187,13 +189,27 @@ mod tests {
 
     #[test]
     fn norms_far_apart_have_a_logarithmic_axis() {
-        let mut figure = Figure2::of(&[("a".into(), &spectrum(&[1]))], 0);
+        let mut figure = Figure2 { networks: vec![NetworkNorms::of("a", &spectrum(&[1]), 0)] };
         assert!(!figure.norms_chart().log_y);
         figure.networks[0].layers[0].upper = 30.0;
         figure.networks[0].layers[1].upper = 0.0;
         let chart = figure.norms_chart();
         assert!(chart.log_y && chart.y.0 > 0.0 && chart.y.1 > 30.0, "{:?}", chart.y);
         assert!(!chart.svg().contains("NaN") && !chart.svg().contains("inf"));
+    }
+
+    #[test]
+    fn faint_blocks_are_counted() {
+        let model = ModelConfig { blocks: vec![1, 1], ..ModelConfig::preset("digits").unwrap() };
+        let mut model = model.init(Input { channels: 1, height: 4, width: 4, classes: 3 }, 1).unwrap();
+        let faint = |model: &iresnet::model::IResNet| {
+            let weights = model.effective_weights();
+            NetworkNorms::of("a", &Spectrum::of(&weights.layers(model.layout()), |_, _| {}), 0).faint_blocks
+        };
+        assert_eq!(faint(&model), 0);
+        let conv = model.layout().convs().next().unwrap().weight.clone();
+        model.parameters_mut()[0][conv].iter_mut().for_each(|w| *w *= 1e-4);
+        assert_eq!(faint(&model), 1);
     }
 
     #[test]

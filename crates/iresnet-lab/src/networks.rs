@@ -9,9 +9,9 @@ use iresnet::certificate::Certificate;
 use iresnet::data::Split;
 use iresnet::model::{IResNet, Norm, WeightsError};
 use iresnet::train::{Ended, Observer, Progress, RunDir, RunError, RunRecord, train};
-use sha2::{Digest, Sha256};
 
 use crate::LabError;
+use crate::kept::sha256;
 
 /// The six normalisations, in the paper's order.
 pub const MODELS: [Norm; 6] = [
@@ -115,8 +115,7 @@ pub fn networks<O: Observer>(
         let path = dir.path().join("last.safetensors");
         let bytes = std::fs::read(&path)
             .map_err(|source| RunError::Weights(WeightsError::Io { action: "read", path, source }))?;
-        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        networks.trained.push(Network::new(record, model, progress, sha256));
+        networks.trained.push(Network::new(record, model, progress, sha256([bytes.as_slice()])));
     }
     Ok(networks)
 }

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use iresnet::data::Split;
 use iresnet::evaluate::{error_percent, reconstruction};
-use iresnet::solve::{Outcome, Picard, Stop};
+use iresnet::model::Input;
+use iresnet::solve::{Outcome, Picard};
+use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
@@ -24,6 +26,32 @@ pub const PAPER: [(&str, [f64; 2], [&str; 2]); 6] = [
     ("c = 0.5", [17.71, 1.12], ["1.9e-8", "1.6e-7"]),
     ("c = 0.3", [24.66, 1.65], ["7.2e-9", "7.3e-8"]),
 ];
+
+/// Data that the paper has figures for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaperData {
+    /// CIFAR-10, in whatever files.
+    Cifar10,
+    /// MNIST.
+    Mnist,
+}
+
+impl PaperData {
+    /// Tells by the images' size and the names of the classes.
+    pub fn of(record: &RunRecord) -> Option<Self> {
+        let Input { channels, height, width, .. } = record.input;
+        let classes: Vec<&str> = record.classes.iter().map(String::as_str).collect();
+        match ([channels, height, width], classes.as_slice()) {
+            (
+                [3, 32, 32],
+                ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+            ) => Some(PaperData::Cifar10),
+            ([1, 28, 28], ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]) => Some(PaperData::Mnist),
+            _ => None,
+        }
+    }
+}
 
 /// One row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,7 +72,7 @@ pub struct Row {
     pub samples: usize,
     /// Mean iterations a block and image.
     pub iterations: f64,
-    /// Outcomes and how many images had them.
+    /// Outcomes and how many images had them; without a guarantee, if the inverse gave up where steps grow.
     pub outcomes: BTreeMap<Outcome, usize>,
     /// Whether the certificate proves that the inverse exists.
     pub guaranteed_inverse: bool,
@@ -72,8 +100,8 @@ pub fn row(network: &Network, data: &Split, samples: usize) -> Result<Row, LabEr
     let lipschitz = certificate.contractions(model);
     let test = data.test.spread(samples);
     let begun = Instant::now();
-    let stop = Stop { tolerance: 0.0, max_iterations: ITERATIONS };
-    let inverse = reconstruction(model, &test, normalization, &Picard, stop, lipschitz.as_deref(), &mut |_, _| {})?;
+    let lipschitz = lipschitz.as_deref();
+    let inverse = reconstruction(model, &test, normalization, &Picard, ITERATIONS, lipschitz, &mut |_, _| {})?;
     let inverse_seconds = begun.elapsed().as_secs_f64();
     Ok(Row {
         model: network.label(),

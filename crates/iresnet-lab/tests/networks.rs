@@ -5,11 +5,12 @@ use std::sync::atomic::AtomicBool;
 use iresnet::data::{self, Split};
 use iresnet::evaluate::{length, reconstruction};
 use iresnet::model::{Input, Norm};
-use iresnet::solve::{Picard, Stop};
+use iresnet::solve::Picard;
 use iresnet::train::{RunConfig, RunRecord};
 use iresnet_lab::figure4::{Figure4, TARGETS};
 use iresnet_lab::inversion::Inversion;
 use iresnet_lab::networks::{MODELS, Networks, networks, run_name};
+use iresnet_lab::report::Report;
 use iresnet_lab::{LabError, figure2, figure3, figure4, table1};
 
 fn small() -> (RunRecord, Split) {
@@ -47,19 +48,11 @@ fn figures_agree_with_the_networks() {
     // The row is what the library's evaluation says.
     let row = table1::row(normalised, &split, 50).unwrap();
     let lipschitz = normalised.certificate().contractions(&normalised.model);
-    let limits = Stop { tolerance: 0.0, max_iterations: 100 };
     let normalization = &normalised.record.normalization;
     let images = split.test.spread(50);
-    let expected = reconstruction(
-        &normalised.model,
-        &images,
-        normalization,
-        &Picard,
-        limits,
-        lipschitz.as_deref(),
-        &mut |_, _| {},
-    )
-    .unwrap();
+    let expected =
+        reconstruction(&normalised.model, &images, normalization, &Picard, 100, lipschitz.as_deref(), &mut |_, _| {})
+            .unwrap();
     assert_eq!((row.normed_l2.0, row.samples), (expected.normed_l2, 50));
     assert!(row.guaranteed_inverse && row.normed_l2.0 < 1e-6, "{row:?}");
     let inversion = Inversion::new(normalised, &images);
@@ -85,14 +78,29 @@ fn figures_agree_with_the_networks() {
     }
     assert_eq!(Figure4::of(curves, figure4::SAMPLES).factors, [None; 3], "one network is no line");
 
-    let norms = figure2::figure2(&trained, &|_, _, _| {});
-    for (network, norms) in trained.iter().zip(&norms.networks) {
+    for network in &trained {
+        let norms = figure2::norms(network, &|_, _, _| {});
         assert!(norms.layers.iter().all(|layer| layer.lower <= layer.upper));
         if let Norm::Spectral { coeff } = network.record.model.norm {
             // The estimate that normalises is from below, after a hundred iterations at the end of the epoch.
             assert!(norms.layers.iter().all(|layer| layer.upper < coeff * 1.05), "{norms:?}");
         }
     }
+}
+
+#[test]
+fn networks_that_diverge_are_named_and_left_out() {
+    let (mut record, split) = small();
+    record.train.learning_rate = 1e9;
+    let dir = tempfile::tempdir().unwrap();
+    let found = networks(&record, &split, dir.path(), &AtomicBool::new(false), |_, _| ()).unwrap();
+    assert!(found.diverged.contains(&"vanilla".into()), "{:?}", found.diverged);
+    assert_eq!(found.trained.len() + found.diverged.len(), MODELS.len());
+    assert!(found.trained.iter().all(|network| !found.diverged.contains(&network.label())));
+    // The others' figures do not depend on them.
+    let config = Some(RunConfig { model: record.model, train: record.train });
+    let report = Report { diverged: found.diverged, config, ..Report::default() };
+    assert!([report.markdown(), report.html()].iter().all(|page| page.contains("is shown of it: vanilla")));
 }
 
 #[test]
@@ -108,6 +116,15 @@ fn finished_runs_are_used_and_other_runs_refused() {
     let again = networks(&renamed, &split, dir.path(), &go, |_, _| ()).unwrap();
     assert_eq!(std::fs::metadata(&weights).unwrap().modified().unwrap(), written);
     assert_eq!(again.trained[2].record.preset, "digits", "the run's own configuration");
+    // Published runs have no checkpoints. Weights of an unfinished one are not trained over.
+    std::fs::remove_file(dir.path().join("c0.9/checkpoint.safetensors")).unwrap();
+    let published = networks(&record, &split, dir.path(), &go, |_, _| ()).unwrap();
+    assert_eq!(published.trained[2].progress.epochs, again.trained[2].progress.epochs);
+    std::fs::write(dir.path().join("c0.9/metrics.jsonl"), "").unwrap();
+    let message = networks(&record, &split, dir.path(), &go, |_, _| ()).unwrap_err().to_string();
+    assert!(message.contains("0 of 1 epochs and no checkpoint.safetensors"), "{message}");
+    assert_eq!(std::fs::metadata(&weights).unwrap().modified().unwrap(), written);
+
     let other = RunRecord { seed: 2, ..record.clone() };
     let message = networks(&other, &split, dir.path(), &go, |_, _| ()).unwrap_err().to_string();
     assert!(message.contains("seed 1") && message.contains("asks for 2"), "{message}");

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use iresnet::evaluate::{Reconstruction, error_percent_on, reconstruction};
-use iresnet::solve::{Picard, Stop};
+use iresnet::solve::Picard;
 use iresnet::train::RunDir;
 use serde::Serialize;
 
@@ -45,14 +45,13 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     let certificate = certify(&model);
     let inverted = test.spread(args.invert_samples);
     let progress = bar(inverted.len() as u64, "inverting");
-    let stop = Stop { tolerance: 0.0, max_iterations: args.max_iterations };
     let lipschitz = certificate.contractions(&model);
     let reconstruction = reconstruction(
         &model,
         &inverted,
         &record.normalization,
         &Picard,
-        stop,
+        args.max_iterations,
         lipschitz.as_deref(),
         &mut |done, _| {
             progress.set_position(done as u64);

@@ -8,11 +8,13 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use iresnet::data::Split;
-use iresnet::train::{RunConfig, RunRecord, write_atomically};
+use iresnet::train::{RunConfig, RunDir, RunRecord, write_atomically};
+use iresnet_lab::figure2::Figure2;
 use iresnet_lab::figure4::Figure4;
-use iresnet_lab::kept::Kept;
-use iresnet_lab::networks::{MODELS, Network, Networks, networks};
+use iresnet_lab::kept::{Kept, checksum};
+use iresnet_lab::networks::{MODELS, Network, Networks, networks, run_name};
 use iresnet_lab::report::Report;
+use iresnet_lab::table1::PaperData;
 use iresnet_lab::{LabError, figure1, figure2, figure3, figure4, table1, timing};
 use serde_json::{Value, json};
 
@@ -37,17 +39,20 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     // The place of the results is opened before hours of work go into them.
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let record = loaded.record(&preset, config, args.seed);
+    // Some parts are no report, and leave an earlier one alone.
+    let file = if args.only.is_empty() { "report" } else { "parts" };
     let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
     let stop = terminal::stop_flag()?;
-    let report = make(&record, &loaded.split, &out, parts, &stop)?;
-    for (file, content) in report.files() {
+    let mut report = make(&record, &loaded.split, &out, parts, &stop)?;
+    report.data = args.title.unwrap_or(report.data);
+    for (file, content) in report.files(file) {
         write_atomically(&out.join(file), &content)?;
     }
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
         print!("{}", report.text());
-        println!("\nreport: {}", out.join("report.html").display());
+        println!("\nreport: {}", out.join(format!("{file}.html")).display());
     }
     Ok(Verdict::Done)
 }
@@ -58,6 +63,7 @@ fn make(record: &RunRecord, data: &Split, out: &Path, parts: &[Part], stop: &Ato
     let wanted = |part: Part| parts.contains(&part);
     let mut report = Report {
         data: data.name.clone(),
+        paper: PaperData::of(record),
         preset: record.preset.clone(),
         seed: record.seed,
         epochs: record.train.epochs,
@@ -69,29 +75,35 @@ fn make(record: &RunRecord, data: &Split, out: &Path, parts: &[Part], stop: &Ato
     };
     if wanted(Part::Figure1) {
         let settings = figure1::settings(record.seed);
-        let key = json!([record.version, format!("{settings:?}")]);
+        let key = json!([record.version, format!("{settings:?}"), "fold"]);
         report.figure1 = Some(kept.get_or("figure1", key, || figure1::figure1(settings))?);
     }
     if parts == [Part::Figure1] {
         return Ok(report);
     }
     let epochs = record.train.epochs;
+    let done = |norm| {
+        let progress = RunDir::open(&out.join(run_name(norm))).and_then(|dir| dir.progress());
+        progress.ok().flatten().map_or(0, |progress| progress.epoch)
+    };
     let observer = |place: usize, norm: iresnet::model::Norm| {
         let label = format!("network {}/{}, {:<10}", place + 1, MODELS.len(), norm.label());
-        TrainingProgress::new(label, (MODELS.len() - 1 - place) * epochs)
+        let later = MODELS[place + 1..].iter().map(|norm| epochs.saturating_sub(done(*norm)));
+        TrainingProgress::new(label, later.sum())
     };
     let Networks { trained, diverged } = networks(record, data, out, stop, observer)?;
     report.diverged = diverged;
-    let work = Work { kept, stop, version: &record.version, bar: RefCell::default() };
+    report.networks = trained.iter().map(Network::label).collect();
+    report.config = Some(RunConfig { model: record.model.clone(), train: record.train.clone() });
+    let test = checksum(&data.test);
+    let work = Work { kept, stop, version: &record.version, test, bar: RefCell::default() };
     if wanted(Part::Table1) {
         report.rows = work.each(&trained, "table1", json!(INVERTED), |network| table1::row(network, data, INVERTED))?;
     }
     if wanted(Part::Figure2) {
-        let all: Vec<&str> = trained.iter().map(|network| network.weights_sha256.as_str()).collect();
         let progress = |what: &str, done, len| work.show(what, done, len);
-        let key = json!([record.version, all]);
-        report.figure2 =
-            Some(work.kept.get_or("figure2", key, || Ok::<_, LabError>(figure2::figure2(&trained, &progress)))?);
+        let networks = work.each(&trained, "figure2", Value::Null, |network| Ok(figure2::norms(network, &progress)))?;
+        report.figure2 = Some(Figure2 { networks });
     }
     if wanted(Part::Figure3) {
         let key = json!([figure3::COUNTS, figure3::SHOWN]);
@@ -120,6 +132,8 @@ struct Work<'a> {
     kept: Kept,
     stop: &'a AtomicBool,
     version: &'a str,
+    /// Checksum of the test images and labels.
+    test: String,
     bar: RefCell<Option<(String, ProgressBar)>>,
 }
 
@@ -135,7 +149,7 @@ impl Work<'_> {
         let mut results = Vec::new();
         for (i, network) in networks.iter().enumerate() {
             self.show(part, i, networks.len());
-            let key = json!([self.version, network.weights_sha256, settings]);
+            let key = json!([self.version, network.weights_sha256, self.test, settings]);
             let name = format!("{part}-{}", network.name());
             results.push(self.kept.get_or(&name, key, || {
                 if self.stop.load(Ordering::Relaxed) { Err(LabError::Stopped) } else { make(network) }

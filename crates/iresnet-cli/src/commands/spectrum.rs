@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use iresnet::spectrum::Spectrum;
 use iresnet::train::{RunDir, write_atomically};
-use iresnet_lab::figure2::Figure2;
+use iresnet_lab::figure2::{Figure2, NetworkNorms};
 use serde::Serialize;
 
 use crate::Verdict;
@@ -52,12 +52,11 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
 fn plot(spectra: &[RunSpectrum], layer: Option<&str>, path: &Path) -> Result<()> {
     let twice = |label: &str| spectra.iter().filter(|s| s.label == label).count() > 1;
     let label = |s: &RunSpectrum| if twice(&s.label) { format!("{} ({})", s.label, s.run) } else { s.label.clone() };
-    let networks: Vec<(String, &Spectrum)> = spectra.iter().map(|s| (label(s), &s.spectrum)).collect();
-    let chart = match layer {
-        None => Figure2::of(&networks, 0).norms_chart(),
-        Some(layer) => Figure2::of(&networks, number(spectra, layer)?).spectrum_chart(),
-    };
-    Ok(write_atomically(path, chart.svg().as_bytes())?)
+    let chosen = layer.map(|layer| number(spectra, layer)).transpose()?;
+    let networks = spectra.iter().map(|s| NetworkNorms::of(&label(s), &s.spectrum, chosen.unwrap_or(0))).collect();
+    let figure = Figure2 { networks };
+    let chart = if layer.is_some() { figure.spectrum_chart() } else { figure.norms_chart() };
+    Ok(write_atomically(path, chart.file().as_bytes())?)
 }
 
 /// The number from 0 of a layer that was given by name or by its number from 1.

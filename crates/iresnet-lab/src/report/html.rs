@@ -42,7 +42,7 @@ impl Report {
             .map(|row| {
                 let cell = |(i, cell): (usize, &String)| {
                     let class = match HEADINGS[i] {
-                        "paper's" => " class=\"paper\"",
+                        head if head.starts_with("paper's") => " class=\"paper\"",
                         "outcomes" => " class=\"words\"",
                         _ => "",
                     };
@@ -103,10 +103,11 @@ impl Report {
         let figure = self.figure3.as_ref()?;
         let [_, height, width] = figure.shape;
         let images = figure.classes.len();
+        let classes = escape(&figure.classes.join(", "));
         let strip = |name: &str, class: &str, error: &str| {
             format!(
                 "<div class=\"reconstruction\"><span class=\"name\">{name}</span>\
-                 <div class=\"strip\" role=\"img\" aria-label=\"{images} images: {name}\">{}</div>\
+                 <div class=\"strip\" role=\"img\" aria-label=\"{name}: {classes}\">{}</div>\
                  <span class=\"error\">{error}</span></div>\n",
                 (0..images).map(|i| picture(class, i)).collect::<String>()
             )

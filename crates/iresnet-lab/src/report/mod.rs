@@ -5,6 +5,7 @@ mod html;
 mod markdown;
 mod sprite;
 
+use iresnet::train::RunConfig;
 use serde::Serialize;
 
 use crate::figure1::Figure1;
@@ -12,14 +13,16 @@ use crate::figure2::Figure2;
 use crate::figure3::Figure3;
 use crate::figure4::Figure4;
 use crate::measure::Measure;
-use crate::table1::{PAPER, Row};
+use crate::table1::{PAPER, PaperData, Row};
 use crate::timing::Timing;
 
 /// Everything that was made; parts that were not asked for are absent.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
-    /// Name of the data set.
+    /// What the data is called.
     pub data: String,
+    /// The paper's figures that belong to it.
+    pub paper: Option<PaperData>,
     /// Name of the preset.
     pub preset: String,
     /// Seed.
@@ -32,6 +35,10 @@ pub struct Report {
     pub device: String,
     /// Threads.
     pub threads: usize,
+    /// How the networks were trained; absent if none were.
+    pub config: Option<RunConfig>,
+    /// Labels of the networks that were trained.
+    pub networks: Vec<String>,
     /// Most iterations a block in Table 1.
     pub max_iterations: usize,
     /// Table 1, one row a model.
@@ -42,8 +49,8 @@ pub struct Report {
     pub figure1: Option<Figure1>,
     /// Spectra.
     pub figure2: Option<Figure2>,
-    /// Pictures; too many bytes for the JSON, they have a file of their own.
-    #[serde(skip)]
+    /// Pictures. They are too many bytes for the JSON, which has the errors; the last ones are a file of their own.
+    #[serde(serialize_with = "errors_alone")]
     pub figure3: Option<Figure3>,
     /// Error against iterations.
     pub figure4: Option<Figure4>,
@@ -57,9 +64,9 @@ pub type File = (String, Vec<u8>);
 const HEADINGS: [&str; 10] = [
     "model",
     "error %",
-    "paper's",
+    "paper's error %",
     "normed L2",
-    "paper's",
+    "paper's normed L2",
     "guaranteed inverse",
     "Lip(g) at most",
     "iterations a block",
@@ -70,7 +77,7 @@ const HEADINGS: [&str; 10] = [
 /// Of the table of norms; a bar would end a cell in Markdown.
 const NORMS: [&str; 6] = [
     "model",
-    "paper's",
+    "paper's normed L2",
     "\u{2016}x \u{2212} x^\u{2016} / \u{2016}x\u{2016}",
     "\u{2016}x \u{2212} x^\u{2016}",
     "over the root of the number of values",
@@ -119,7 +126,7 @@ impl Report {
 
     /// Where the paper's figures for this data stand, or those for MNIST where it has none.
     fn paper_column(&self) -> usize {
-        usize::from(!self.data.contains("cifar"))
+        usize::from(self.paper != Some(PaperData::Cifar10))
     }
 
     /// The table's first columns for a terminal; nothing without a table.
@@ -136,28 +143,28 @@ impl Report {
         rows.iter().map(|row| (0..8).map(|i| cell(row, i)).collect::<Vec<_>>().join("  ") + "\n").collect()
     }
 
-    /// `report.html`, `report.md`, `report.json`, `table1.json` and the figures.
-    pub fn files(&self) -> Vec<File> {
+    /// `<name>.html`, `<name>.md`, `<name>.json`, `table1.json` and the figures.
+    pub fn files(&self, name: &str) -> Vec<File> {
         let mut files = vec![
-            ("report.html".into(), self.html().into_bytes()),
-            ("report.md".into(), self.markdown().into_bytes()),
-            ("report.json".into(), json(self)),
+            (format!("{name}.html"), self.html().into_bytes()),
+            (format!("{name}.md"), self.markdown().into_bytes()),
+            (format!("{name}.json"), serde_json::to_vec(self).expect("a report is JSON")),
         ];
         if !self.rows.is_empty() {
             files.push(("table1.json".into(), json(&self.rows)));
         }
         for (name, chart) in ["figure1-free.svg", "figure1-normalised.svg"].iter().zip(self.figure1_charts()) {
-            files.push((name.to_string(), chart.svg().into_bytes()));
+            files.push((name.to_string(), chart.file().into_bytes()));
         }
         if let Some(figure) = &self.figure2 {
-            files.push(("figure2.svg".into(), figure.norms_chart().svg().into_bytes()));
-            files.push(("figure2-spectrum.svg".into(), figure.spectrum_chart().svg().into_bytes()));
+            files.push(("figure2.svg".into(), figure.norms_chart().file().into_bytes()));
+            files.push(("figure2-spectrum.svg".into(), figure.spectrum_chart().file().into_bytes()));
         }
         if let Some(figure) = &self.figure3 {
             files.push(("figure3.png".into(), sprite::png(&figure.sheet())));
         }
         if let Some(figure) = &self.figure4 {
-            files.push(("figure4.svg".into(), figure.chart().svg().into_bytes()));
+            files.push(("figure4.svg".into(), figure.chart().file().into_bytes()));
         }
         files
     }
@@ -165,6 +172,19 @@ impl Report {
     fn figure1_charts(&self) -> Vec<crate::chart::Chart> {
         self.figure1.iter().flat_map(Figure1::charts).collect()
     }
+}
+
+/// Figure 3 without its pictures.
+fn errors_alone<S: serde::Serializer>(figure: &Option<Figure3>, serializer: S) -> Result<S::Ok, S::Error> {
+    let errors = |figure: &Figure3| {
+        let networks = figure.networks.iter().map(|n| serde_json::json!({ "model": n.model, "errors": n.errors }));
+        serde_json::json!({
+            "counts": figure.counts,
+            "classes": figure.classes,
+            "networks": networks.collect::<Vec<_>>(),
+        })
+    };
+    figure.as_ref().map(errors).serialize(serializer)
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -225,12 +245,27 @@ mod tests {
             weights_sha256: String::new(),
         };
         let rows = vec![row("c = 0.9", 5e-6), row("batch-norm", f64::INFINITY)];
-        let report = Report { data: "mnist".into(), rows, ..Report::default() };
+        let report = Report { data: "mnist".into(), paper: Some(PaperData::Mnist), rows, ..Report::default() };
         let [first, second] = report.norm_cells().try_into().unwrap();
         assert_eq!(first, ["c = 0.9", "2.2e-7", "2.0e-7", "5.0e-6", "5.0e-7", "5.0e-8"]);
         assert_eq!(second[3..], ["inf", "inf", "inf"]);
         for page in [report.html(), report.markdown()] {
             assert!(NORMS[1..].iter().all(|head| page.contains(*head)) && page.contains("5.0e-8"), "{page}");
         }
+    }
+
+    #[test]
+    fn a_report_says_what_is_in_it() {
+        let line = Report { data: "digits".into(), version: "1".into(), ..Report::default() };
+        assert!(!line.lede().contains("trained"), "{}", line.lede());
+        let config = RunConfig::preset_with("digits", &["train.clip_norm=0.25".into(), "model.dropout=0.1".into()]);
+        let networks = vec!["vanilla".into(), "c = 0.9".into()];
+        let two = Report { networks, config: config.ok(), ..line };
+        for part in ["2 networks", "shortened to 0.25", "dropout 0.1"] {
+            assert!(two.lede().contains(part), "{part}: {}", two.lede());
+        }
+        // Only figures that are shown are spoken of.
+        let cifar = Report { paper: Some(PaperData::Cifar10), ..two.clone() };
+        assert!(cifar.norms_caption().contains("7.2e-9") && !two.norms_caption().contains("7.2e-9"));
     }
 }

@@ -23,8 +23,10 @@
     for (const cell of errors) cell.textContent = cell.dataset.errors.split(" ")[place];
     if (cursor) {
       const { left, right, longest } = cursor.dataset;
-      const across = Math.min(1, counts[place] / Number(longest));
-      cursor.setAttribute("transform", `translate(${Number(left) + across * (right - left)} 0)`);
+      const across = counts[place] / Number(longest);
+      cursor.setAttribute("transform", `translate(${Number(left) + Math.min(1, across) * (right - left)} 0)`);
+      // Beyond the end of the axis there is nothing to point at.
+      cursor.setAttribute("visibility", across > 1 ? "hidden" : "visible");
     }
   };
 

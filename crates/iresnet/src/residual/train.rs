@@ -1,8 +1,8 @@
 //! A residual network on the line, small enough to train in a second: the paper's Figure 1.
 //!
 //! Maps of the line that are invertible and near the identity keep the order of their points. Trained on a task that
-//! asks for the opposite order, an unconstrained network lets trajectories cross or collapse; one whose layers have
-//! norm at most `c < 1` cannot, whatever its training did.
+//! asks for another order, an unconstrained network lets trajectories cross or collapse; one whose layers have norm at
+//! most `c < 1` cannot, whatever its training did.
 //!
 //! Everything is float64 with gradients by hand. A layer from or to the line is a vector, so its spectral norm is its
 //! length, and the constraint is an exact projection after every update, not an estimate.

@@ -66,12 +66,13 @@ pub enum Ended {
     Stopped,
 }
 
-/// Trains the network of `record` on `data` in the folder `dir`, going on from its checkpoint if there is one.
+/// Trains the network of `record` on `data` in the folder `dir`, going on from its checkpoint if there is one. A finished
+/// run is taken as it is.
 ///
 /// `stop` is looked at after every step; once it is set, a checkpoint is written and the call returns.
 ///
 /// # Errors
-/// Files that cannot be read or written, a loss that is not a number.
+/// Files that cannot be read or written, weights of an unfinished run without a checkpoint, a loss that is not a number.
 pub fn train(
     dir: &RunDir,
     record: &RunRecord,
@@ -85,7 +86,16 @@ pub fn train(
     let source_name = "memory".to_string();
     model.set_memory(record.memory).map_err(|message| ConfigError::Parse { source_name, message })?;
     let mut sgd = Sgd::new(&model);
-    let mut progress = dir.load_checkpoint(&mut model, &mut sgd)?.unwrap_or_default();
+    let begun = match dir.load_checkpoint(&mut model, &mut sgd)? {
+        Some(progress) => Some(progress),
+        None => dir.load_finished(&mut model, config.epochs)?,
+    };
+    let new = begun.is_none();
+    let mut progress = begun.unwrap_or_default();
+    if new {
+        // Weights are never without a checkpoint, then, whenever a run is killed.
+        dir.save_checkpoint(&model, &sgd, &progress)?;
+    }
     let augmentation = Augmentation { shift: config.shift, flip: config.flip };
     let batches = data.train.len().div_ceil(config.batch_size);
     let mut saved = Instant::now();

@@ -52,6 +52,19 @@ pub enum RunError {
         /// Its value in the command.
         ours: String,
     },
+    /// Weights that training would overwrite, and nothing to go on from.
+    #[error(
+        "{path} holds the weights of {done} of {epochs} epochs and no checkpoint.safetensors to go on from; choose \
+         another --out"
+    )]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// Epochs done.
+        done: usize,
+        /// Epochs asked for.
+        epochs: usize,
+    },
     /// The configuration does not load.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -261,6 +274,25 @@ impl RunDir {
         }
         model.load_tensors(&file, &path, &MOMENTUM)?;
         Ok(Some(progress))
+    }
+
+    /// The progress of a finished run without its checkpoint, as networks are published, with the weights in `model`;
+    /// nothing for a new run.
+    ///
+    /// # Errors
+    /// Weights that do not load, or those of a run that is not finished.
+    pub(crate) fn load_finished(&self, model: &mut IResNet, epochs: usize) -> Result<Option<Progress>, RunError> {
+        let path = self.path.join(LAST);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(self.path.join(METRICS)).unwrap_or_default();
+        let records: Vec<EpochRecord> = text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
+        if records.len() < epochs {
+            return Err(RunError::NoCheckpoint { path: self.path.clone(), done: records.len(), epochs });
+        }
+        model.load_safetensors(&read(&path)?, &path)?;
+        Ok(Some(Progress { epoch: records.len(), epochs: records, ..Progress::default() }))
     }
 
     /// Writes `last.safetensors`, and `best.safetensors` if this is the best epoch.
