@@ -7,9 +7,9 @@ use iresnet::certificate::Certificate;
 use iresnet::evaluate::error_percent;
 use iresnet::model::{IResNet, Norm};
 use iresnet::train::{RunDir, RunRecord};
+use iresnet_lab::kept::sha256;
 use iresnet_lab::networks::run_name;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist")
@@ -22,8 +22,7 @@ fn published() -> Vec<(Value, RunRecord, IResNet)> {
         let path = folder().join(name);
         let (record, model) = RunDir::open(&path).unwrap().load().unwrap();
         let row = table.iter().find(|row| row["model"] == record.model.norm.label().as_str()).unwrap().clone();
-        let sha256 = Sha256::digest(fs::read(path.join("last.safetensors")).unwrap());
-        let sha256: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256([fs::read(path.join("last.safetensors")).unwrap().as_slice()]);
         assert_eq!(row["weights_sha256"], sha256.as_str(), "{name}");
         (row, record, model)
     };

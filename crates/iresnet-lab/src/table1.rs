@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use iresnet::data::Split;
+use iresnet::data::{CIFAR10_CLASSES, Split};
 use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::model::Input;
 use iresnet::solve::{Outcome, Picard};
@@ -41,13 +41,10 @@ impl PaperData {
     /// Tells by the images' size and the names of the classes.
     pub fn of(record: &RunRecord) -> Option<Self> {
         let Input { channels, height, width, .. } = record.input;
-        let classes: Vec<&str> = record.classes.iter().map(String::as_str).collect();
-        match ([channels, height, width], classes.as_slice()) {
-            (
-                [3, 32, 32],
-                ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
-            ) => Some(PaperData::Cifar10),
-            ([1, 28, 28], ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]) => Some(PaperData::Mnist),
+        let digits = || (0..10).map(|digit| digit.to_string()).eq(record.classes.iter().cloned());
+        match [channels, height, width] {
+            [3, 32, 32] if record.classes == CIFAR10_CLASSES => Some(PaperData::Cifar10),
+            [1, 28, 28] if digits() => Some(PaperData::Mnist),
             _ => None,
         }
     }

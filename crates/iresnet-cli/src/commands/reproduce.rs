@@ -75,7 +75,7 @@ fn make(record: &RunRecord, data: &Split, out: &Path, parts: &[Part], stop: &Ato
     };
     if wanted(Part::Figure1) {
         let settings = figure1::settings(record.seed);
-        let key = json!([record.version, format!("{settings:?}"), "fold"]);
+        let key = json!([record.version, format!("{settings:?}")]);
         report.figure1 = Some(kept.get_or("figure1", key, || figure1::figure1(settings))?);
     }
     if parts == [Part::Figure1] {

@@ -9,7 +9,9 @@ use flate2::read::GzDecoder;
 
 use super::{DataError, Dataset, Normalization, Split};
 
-const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+/// Names of CIFAR-10's classes, in the order of their numbers.
+pub const CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 /// One label and 3 x 32 x 32 bytes.
 const RECORD: usize = 1 + 3 * 32 * 32;
 /// Images of one official batch file.

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use batches::{Augmentation, Batch, Loader};
+pub use cifar::CLASSES as CIFAR10_CLASSES;
 pub use download::{File, OFFICIAL, Official, Progress, fetch, verify};
 pub use normalization::Normalization;
 

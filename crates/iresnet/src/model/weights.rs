@@ -181,25 +181,25 @@ impl IResNet {
             .map_err(|error| WeightsError::Format { path: path.into(), message: error.to_string() })?;
         let (_, header) = SafeTensors::read_metadata(bytes).expect("it was read above");
         let folded = header.metadata().as_ref().is_some_and(|metadata| metadata.contains_key(FOLDED));
-        let mut loaded = self.clone();
-        let state = Arc::make_mut(&mut loaded.state);
-        match folded {
-            true => state.forget_power(),
-            false => _ = state.restore_power(&self.layout),
-        }
-        loaded.load_tensors(&file, path, &[])?;
-        *self = loaded;
-        Ok(())
+        self.load_tensors(&file, path, folded, &[])
     }
 
-    /// The same from an opened file, which may hold `others` beside the network's own tensors.
+    /// The same from an opened file, which may hold `others` beside the network's own tensors; `folded` if its weights
+    /// have their normalisation in them.
     pub(crate) fn load_tensors(
         &mut self,
         file: &SafeTensors<'_>,
         path: &Path,
+        folded: bool,
         others: &[&str],
     ) -> Result<(), WeightsError> {
         let mut loaded = self.clone();
+        let state = Arc::make_mut(&mut loaded.state);
+        if folded {
+            state.forget_power();
+        } else {
+            state.restore_power(&self.layout);
+        }
         let mut seen = Vec::new();
         loaded.visit_mut(&mut |name, shape, place| {
             let Ok(view) = file.tensor(name) else {

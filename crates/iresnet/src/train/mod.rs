@@ -90,12 +90,11 @@ pub fn train(
         Some(progress) => Some(progress),
         None => dir.load_finished(&mut model, config.epochs)?,
     };
-    let new = begun.is_none();
-    let mut progress = begun.unwrap_or_default();
-    if new {
+    if begun.is_none() {
         // Weights are never without a checkpoint, then, whenever a run is killed.
-        dir.save_checkpoint(&model, &sgd, &progress)?;
+        dir.save_checkpoint(&model, &sgd, &Progress::default())?;
     }
+    let mut progress = begun.unwrap_or_default();
     let augmentation = Augmentation { shift: config.shift, flip: config.flip };
     let batches = data.train.len().div_ceil(config.batch_size);
     let mut saved = Instant::now();

@@ -272,7 +272,7 @@ impl RunDir {
             })?;
             crate::bytes::to_floats(view.data(), values);
         }
-        model.load_tensors(&file, &path, &MOMENTUM)?;
+        model.load_tensors(&file, &path, false, &MOMENTUM)?;
         Ok(Some(progress))
     }
 
