@@ -7,14 +7,7 @@ mod terminal;
 use clap::Parser;
 
 use args::{Cli, Command};
-
-/// How a command ended, as an exit code.
-pub enum Verdict {
-    /// Done: 0.
-    Done,
-    /// A checked claim does not hold: 3.
-    ClaimFails,
-}
+use commands::Verdict;
 
 fn main() -> std::process::ExitCode {
     // A reader that has seen enough, such as `head`, ends the program without a word.
@@ -40,6 +33,7 @@ fn main() -> std::process::ExitCode {
     match result {
         Ok(Verdict::Done) => 0.into(),
         Ok(Verdict::ClaimFails) => 3.into(),
+        Ok(Verdict::Stopped) => 130.into(),
         Err(error) => {
             eprintln!("error: {error}");
             exit_code(&error).into()

@@ -70,7 +70,7 @@ pub fn unpack(packs: &[f32], shape: ImageShape, images: &mut [f32]) {
 ///
 /// # Panics
 /// If height or width is odd.
-pub fn pixel_unshuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
+pub fn pixel_unshuffle<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, out: &mut [T]) {
     assert!(
         shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2),
         "2x2 blocks need even sizes, not {shape:?}"
@@ -78,7 +78,7 @@ pub fn pixel_unshuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
     assert_eq!(packs.len(), out.len(), "values of both");
     let moves = out.par_chunks_mut(shape.pack_len()).zip(packs.par_chunks(shape.pack_len()));
     moves.for_each(|(out, pack)| {
-        let (to, from) = (vectors_mut(out), vectors(pack));
+        let (to, from) = (out.as_chunks_mut::<LANES>().0, pack.as_chunks::<LANES>().0);
         each_pixel(shape, |large, small| to[small] = from[large]);
     });
 }
@@ -87,7 +87,7 @@ pub fn pixel_unshuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
 ///
 /// # Panics
 /// If height or width is odd.
-pub fn pixel_shuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
+pub fn pixel_shuffle<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, out: &mut [T]) {
     assert!(
         shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2),
         "2x2 blocks need even sizes, not {shape:?}"
@@ -95,7 +95,7 @@ pub fn pixel_shuffle(packs: &[f32], shape: ImageShape, out: &mut [f32]) {
     assert_eq!(packs.len(), out.len(), "values of both");
     let moves = out.par_chunks_mut(shape.pack_len()).zip(packs.par_chunks(shape.pack_len()));
     moves.for_each(|(out, pack)| {
-        let (to, from) = (vectors_mut(out), vectors(pack));
+        let (to, from) = (out.as_chunks_mut::<LANES>().0, pack.as_chunks::<LANES>().0);
         each_pixel(shape, |large, small| to[large] = from[small]);
     });
 }

@@ -207,6 +207,29 @@ proptest! {
     }
 
     #[test]
+    fn float64_keeps_its_bounds((shape, samples) in any_shape(), seed in 0u64..1000, affine: bool) {
+        let case = Case::new(shape, samples, seed, affine, false);
+        let double = DoubleBlock::new(&shape, &case.weights, case.affine());
+        let x = wide(&case.packs(&case.images));
+        let mut out = x.clone();
+        double.branch(&x, &mut out);
+        let (g, len, pack) = (case.branch(), shape.image.len(), shape.image.pack_len());
+        let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        for n in 0..samples {
+            let at = n * len..(n + 1) * len;
+            let size = length(&mut wide(&case.images[at.clone()]).into_iter());
+            let found = |i: usize| out[n / LANES * pack + i * LANES + n % LANES];
+            // The reference rounds as well, in another order.
+            let bound = 2.0 * double.rounding(size);
+            let apart = length(&mut g[at.clone()].iter().enumerate().map(|(i, g)| found(i) - 0.75 * g));
+            prop_assert!(apart <= bound, "{apart:e} {bound:e}");
+            let magnitude = double.magnitude(size);
+            prop_assert!(length(&mut g[at].iter().map(|g| 0.75 * g)) <= magnitude * (1.0 + 1e-12));
+            prop_assert!(bound <= 1e-12 * magnitude, "of use beside float32");
+        }
+    }
+
+    #[test]
     fn products_with_the_jacobian_are_adjoint_and_match_differences(
         (shape, samples) in any_shape(), seed in 0u64..1000, affine: bool,
     ) {

@@ -2,13 +2,13 @@
 
 use iresnet::data::picture::{Picture, contact_sheet};
 use iresnet::data::{Dataset, Split};
+use iresnet::measure::Measure;
 use iresnet::solve::Picard;
 use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
 use crate::inversion::Inversion;
-use crate::measure::Measure;
 use crate::networks::Network;
 
 /// Iterations a block that are shown.

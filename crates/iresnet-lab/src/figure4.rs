@@ -1,6 +1,7 @@
 //! Figure 4: reconstruction error against iterations, for every network and both solvers, and what it says of c.
 
 use iresnet::data::Split;
+use iresnet::measure::Measure;
 use iresnet::solve::{Anderson, Picard, Solver};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,6 @@ use crate::LabError;
 use crate::chart::{Chart, Colour, Series, Stroke};
 use crate::figure3::COUNTS;
 use crate::inversion::Inversion;
-use crate::measure::Measure;
 use crate::networks::Network;
 
 /// Errors whose price is given.

@@ -10,7 +10,6 @@ pub mod figure3;
 pub mod figure4;
 pub mod inversion;
 pub mod kept;
-pub mod measure;
 pub mod networks;
 pub mod report;
 pub mod table1;

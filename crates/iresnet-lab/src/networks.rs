@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use iresnet::Device;
 use iresnet::certificate::Certificate;
 use iresnet::data::Split;
-use iresnet::model::{IResNet, Norm, WeightsError};
+use iresnet::model::{IResNet, Norm};
 use iresnet::train::{Ended, Observer, Progress, RunDir, RunError, RunRecord, train};
 
 use crate::LabError;
@@ -111,10 +111,7 @@ pub fn networks<O: Observer>(
             return Err(LabError::Stopped);
         }
         // The configuration and the weights of the folder, which another version may have trained.
-        let (record, model) = dir.load()?;
-        let path = dir.path().join("last.safetensors");
-        let bytes = std::fs::read(&path)
-            .map_err(|source| RunError::Weights(WeightsError::Io { action: "read", path, source }))?;
+        let (record, model, bytes) = dir.load_with_bytes()?;
         networks.trained.push(Network::new(record, model, progress, sha256([bytes.as_slice()])));
     }
     Ok(networks)

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use iresnet::data::{CIFAR10_CLASSES, Split};
 use iresnet::evaluate::{error_percent, reconstruction};
+use iresnet::measure::Measure;
 use iresnet::model::Input;
 use iresnet::solve::{Outcome, Picard};
 use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::LabError;
-use crate::measure::Measure;
 use crate::networks::Network;
 
 /// Iterations a block, as in the paper.
@@ -103,9 +103,9 @@ pub fn row(network: &Network, data: &Split, samples: usize) -> Result<Row, LabEr
     Ok(Row {
         model: network.label(),
         error_percent: error_percent(model, &data.test, normalization, &mut |_, _| {}),
-        normed_l2: Measure(inverse.normed_l2),
-        largest_normed_l2: Measure(inverse.largest_normed_l2),
-        distance: Measure(inverse.distance),
+        normed_l2: inverse.normed_l2,
+        largest_normed_l2: inverse.largest_normed_l2,
+        distance: inverse.distance,
         image_values: test.image_len(),
         samples: inverse.samples,
         iterations: inverse.iterations,

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use iresnet::data::{self, Split};
 use iresnet::evaluate::{length, reconstruction};
-use iresnet::model::{Input, Norm};
+use iresnet::model::Norm;
 use iresnet::solve::Picard;
 use iresnet::train::{RunConfig, RunRecord};
 use iresnet_lab::figure4::{Figure4, TARGETS};
@@ -17,21 +17,7 @@ fn small() -> (RunRecord, Split) {
     let split = data::load("digits", &data::default_dir(), &()).unwrap();
     let overrides = ["model.blocks=[1,1]".into(), "train.epochs=1".into(), "train.batch_size=128".into()];
     let config = RunConfig::preset_with("digits", &overrides).unwrap();
-    let record = RunRecord {
-        version: "test".into(),
-        device: String::new(),
-        preset: "digits".into(),
-        data: "digits".into(),
-        data_name: split.name.clone(),
-        classes: split.classes.clone(),
-        normalization: split.normalization.clone(),
-        input: Input { channels: 1, height: 8, width: 8, classes: 10 },
-        seed: 1,
-        model: config.model,
-        train: config.train,
-        memory: Default::default(),
-    };
-    (record, split)
+    (RunRecord::new(&split, "digits", config, 1), split)
 }
 
 #[test]
@@ -53,7 +39,7 @@ fn figures_agree_with_the_networks() {
     let expected =
         reconstruction(&normalised.model, &images, normalization, &Picard, 100, lipschitz.as_deref(), &mut |_, _| {})
             .unwrap();
-    assert_eq!((row.normed_l2.0, row.samples), (expected.normed_l2, 50));
+    assert_eq!((row.normed_l2, row.samples), (expected.normed_l2, 50));
     assert!(row.guaranteed_inverse && row.normed_l2.0 < 1e-6, "{row:?}");
     let inversion = Inversion::new(normalised, &images);
     let relative = inversion.invert(&Picard, 100).unwrap().errors;

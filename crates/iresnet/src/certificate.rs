@@ -9,6 +9,7 @@ mod finalize;
 mod margin;
 mod rescale;
 
+use iresnet_kernels::BlockShape;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -58,13 +59,18 @@ pub struct BlockBound {
 /// Only [`Certificate::of`] makes one, and nothing changes it; what it says is read through [`Statement`].
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Certificate(Statement);
+pub struct Certificate {
+    statement: Statement,
+    /// Geometry of the blocks: equal numbers can be other convolutions.
+    #[serde(skip)]
+    shapes: Vec<BlockShape>,
+}
 
 impl std::ops::Deref for Certificate {
     type Target = Statement;
 
     fn deref(&self) -> &Statement {
-        &self.0
+        &self.statement
     }
 }
 
@@ -95,7 +101,7 @@ impl Certificate {
         let weights = model.effective_weights();
         let layers = weights.layers(layout);
         let mut bounds = layers.iter().zip(best_bounds(&layers, progress));
-        let mut blocks = Vec::new();
+        let (mut blocks, mut reasons) = (Vec::new(), Vec::new());
         // 2^-22 covers the rounding of the factor and of its product with an activation to float32.
         let kept = 1.0 - model.config().dropout;
         let dropout = (kept < 1.0).then(|| UpperBound::proved((1.0 + 2f64.powi(-22)) / kept));
@@ -113,7 +119,11 @@ impl Certificate {
             let step = block.shape.step;
             let rest = rest(step, &gains);
             let norms: Vec<UpperBound> = layers.iter().map(|l| l.norm).collect();
-            let lipschitz = norms.iter().copied().fold(rest, UpperBound::times);
+            // Constants have no part in the norms, but a branch that is infinite everywhere has no inverse either.
+            let offsets = effective.affine.iter().flatten().flat_map(|map| &map.shift).chain(&effective.weights);
+            let finite = offsets.copied().all(f32::is_finite);
+            let product = norms.iter().copied().fold(rest, UpperBound::times);
+            let lipschitz = if finite { product } else { UpperBound::proved(f64::INFINITY) };
             if lipschitz.value() >= 1.0
                 && let Some(level) = level(&norms, rest, 1.0)
             {
@@ -123,12 +133,15 @@ impl Certificate {
             }
             let lipschitz_training =
                 gains.is_empty().then(|| dropout.map_or(lipschitz, |factor| lipschitz.times(factor)));
-            blocks.push(BlockBound { name: block.name.clone(), layers, gains, step, lipschitz, lipschitz_training });
+            let bound = BlockBound { name: block.name.clone(), layers, gains, step, lipschitz, lipschitz_training };
+            if !bound.contracts() {
+                reasons.push(reason(&bound, finite));
+            }
+            blocks.push(bound);
         }
-        let reasons: Vec<String> = blocks.iter().filter(|b| !b.contracts()).map(reason).collect();
         let certified = reasons.is_empty();
         let up = |product: f64| product * (1.0 + 4.0 * blocks.len() as f64 * f64::EPSILON);
-        Certificate(Statement {
+        let statement = Statement {
             certified,
             lipschitz_forward: trunk_lipschitz(&blocks).value(),
             lipschitz_inverse: certified
@@ -137,7 +150,8 @@ impl Certificate {
             weights_sha256: checksum(layout, &weights),
             image: [layout.input.channels, layout.input.height, layout.input.width],
             blocks,
-        })
+        };
+        Certificate { statement, shapes: layout.blocks().map(|block| block.shape).collect() }
     }
 
     /// Iterations after which Picard's method is certainly within `tolerance` of a block's preimage, block by block:
@@ -168,7 +182,8 @@ impl Certificate {
     pub fn block_lipschitz(&self, model: &IResNet) -> Option<Vec<f64>> {
         let input = model.layout().input;
         let fits = self.weights_sha256 == checksum(model.layout(), &model.effective_weights())
-            && self.image == [input.channels, input.height, input.width];
+            && self.image == [input.channels, input.height, input.width]
+            && model.layout().blocks().map(|block| block.shape).eq(self.shapes.iter().copied());
         fits.then(|| self.blocks.iter().map(|b| b.lipschitz.value()).collect())
     }
 }
@@ -202,7 +217,7 @@ fn rest(step: f32, gains: &[UpperBound]) -> UpperBound {
     gains.iter().copied().fold(UpperBound::proved(f64::from(step)), UpperBound::times)
 }
 
-fn reason(block: &BlockBound) -> String {
+fn reason(block: &BlockBound, finite: bool) -> String {
     let short = |layer: &LayerBound| layer.name.rsplit('.').next().unwrap_or_default().to_string();
     let blamed = block.layers.iter().filter_map(|layer| Some((layer, layer.excess?)));
     let mut parts: Vec<String> = blamed
@@ -212,6 +227,9 @@ fn reason(block: &BlockBound) -> String {
         parts.extend(block.layers.iter().map(|layer| format!("{} {:.3}", short(layer), layer.norm.value())));
     }
     parts.extend(block.gains.iter().map(|gain| format!("BatchNorm {:.3}", gain.value())));
+    if !finite {
+        parts.push("a weight, a bias or the shift of a BatchNorm is not finite".into());
+    }
     let lipschitz = block.lipschitz.value();
     format!("{}: Lip(h g) is only known to be at most {lipschitz:.3} ({})", block.name, parts.join("; "))
 }

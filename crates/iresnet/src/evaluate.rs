@@ -7,6 +7,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use crate::data::{Dataset, Loader, Normalization};
+use crate::measure::Measure;
 use crate::model::{IResNet, count_correct, is_fused};
 use crate::solve::{Contradiction, Outcome, Solver, Stop};
 
@@ -69,14 +70,11 @@ pub(crate) fn for_each_logits(
 #[derive(Clone, Debug, Serialize)]
 pub struct Reconstruction {
     /// Mean over the images of `||x - x^|| / ||x||` on the network's input; infinite if a value was not finite.
-    #[serde(serialize_with = "finite_or_text")]
-    pub normed_l2: f64,
+    pub normed_l2: Measure,
     /// The largest one.
-    #[serde(serialize_with = "finite_or_text")]
-    pub largest_normed_l2: f64,
+    pub largest_normed_l2: Measure,
     /// Mean over the images of `||x - x^||`, in units of the network's input; infinite if a value was not finite.
-    #[serde(serialize_with = "finite_or_text")]
-    pub distance: f64,
+    pub distance: Measure,
     /// Images inverted.
     #[serde(rename = "inverted")]
     pub samples: usize,
@@ -87,11 +85,6 @@ pub struct Reconstruction {
     pub outcomes: BTreeMap<Outcome, usize>,
     /// Whether the tolerance bounded the error or only the residual.
     pub tolerance_on: &'static str,
-}
-
-/// JSON has no infinity.
-fn finite_or_text<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if value.is_finite() { serializer.serialize_f64(*value) } else { serializer.serialize_str("inf") }
 }
 
 /// Inverts the latents of all images of `data` with at most `max_iterations` a block and compares; `lipschitz` holds
@@ -133,9 +126,9 @@ pub fn reconstruction<S: Solver<f32>>(
     }
     let samples = errors.len();
     Ok(Reconstruction {
-        normed_l2: errors.iter().sum::<f64>() / samples.max(1) as f64,
-        largest_normed_l2: errors.iter().copied().fold(0.0, f64::max),
-        distance: distance / samples.max(1) as f64,
+        normed_l2: Measure(errors.iter().sum::<f64>() / samples.max(1) as f64),
+        largest_normed_l2: Measure(errors.iter().copied().fold(0.0, f64::max)),
+        distance: Measure(distance / samples.max(1) as f64),
         samples,
         iterations: iterations as f64 / (samples * model.layout().num_blocks()).max(1) as f64,
         outcomes,

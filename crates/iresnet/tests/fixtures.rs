@@ -195,7 +195,7 @@ fn a_training_step_agrees() {
         trunk.copy_from_slice(&result.gradients.trunk);
         head.copy_from_slice(&result.gradients.head);
         let mut checked = 0;
-        each_tensor(&gradients.to_safetensors(&HashMap::new()), |name, values| {
+        each_tensor(&gradients.to_safetensors(), |name, values| {
             let name = format!("gradient.{name}");
             if fixture.tensors.contains_key(&name) {
                 fixture.close(&name, &values, 1e-4);
@@ -220,7 +220,7 @@ fn a_training_step_agrees() {
         let mut sgd = Sgd::new(&model);
         sgd.step(&mut model, &result.gradients, &config, optimizer.learning_rate);
         model.track(&result);
-        each_tensor(&model.to_safetensors(&HashMap::new()), |name, values| {
+        each_tensor(&model.to_safetensors(), |name, values| {
             fixture.close(&format!("after.{name}"), &values, TOLERANCE);
         });
     }

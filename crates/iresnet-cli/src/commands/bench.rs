@@ -1,8 +1,9 @@
 //! `iresnet bench`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 use iresnet::Tensor;
 use iresnet::data::Loader;
 use iresnet::device::{DeviceChoice, OpenDevice};
@@ -14,12 +15,94 @@ use iresnet::train::{RunConfig, RunDir, Sgd};
 use iresnet_lab::timing::seconds;
 use serde::Serialize;
 
-use crate::Verdict;
-use crate::args::{BenchArgs, BenchKind, SolverKind, UsageError, only_on_cpu};
+use super::{Verdict, data::load_for_run, summary::usual_input};
+use crate::args::{DataDir, DeviceArg, NormKind, UsageError, only_on_cpu};
 use crate::terminal::set_threads;
 
-use super::data::load_for_run;
-use super::summary::usual_input;
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum BenchKind {
+    /// One training step: forward, gradients, update
+    Step,
+    /// One forward pass in evaluation
+    Forward,
+    /// The inverse with a fixed number of iterations a block
+    Inverse,
+    /// All singular values with circular padding
+    Spectrum,
+    /// Certified norms alone
+    Norms,
+    /// The certified norm of one 3x3 convolution of --channels on --size
+    Norm,
+    /// One residual block: forward
+    Block,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum SolverKind {
+    /// The paper's iteration x <- y - g(x)
+    Picard,
+    /// Anderson acceleration of it, safeguarded
+    Anderson,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// What to time
+    #[arg(value_enum)]
+    kind: BenchKind,
+    /// Named configuration
+    #[arg(long, default_value = "paper-cifar10")]
+    preset: String,
+    /// A trained run with test images of its data, instead of a preset (forward, step, inverse, spectrum, norms)
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "blocks", "norm", "coeff"])]
+    run: Option<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Residual blocks of each stage, instead of the preset's
+    #[arg(long, num_args = 1..)]
+    blocks: Option<Vec<usize>>,
+    /// Normalisation of the trunk
+    #[arg(long, value_enum, default_value = "spectral")]
+    norm: NormKind,
+    /// Channels of the block (block) or of the convolution (norm)
+    #[arg(long, default_value_t = 48)]
+    channels: usize,
+    /// Middle width of the block (block)
+    #[arg(long, default_value_t = 12)]
+    bottleneck: usize,
+    /// Height and width of the images (block, norm)
+    #[arg(long, num_args = 2, value_names = ["H", "W"], default_values_t = [16, 16])]
+    size: Vec<usize>,
+    /// Images a call
+    #[arg(long, default_value_t = 128)]
+    batch: usize,
+    /// What to keep for the backward pass (step): standard, checkpoint=K or reversible
+    #[arg(long, default_value = "standard", value_name = "MODE")]
+    memory: Memory,
+    #[command(flatten)]
+    device: DeviceArg,
+    /// Coefficient of spectral normalisation
+    #[arg(long, default_value_t = 0.9)]
+    coeff: f64,
+    /// Solver (inverse)
+    #[arg(long, value_enum, default_value = "picard")]
+    solver: SolverKind,
+    /// Residual, relative to the block's output, at which an image is done (inverse) [default: none, all make --iterations]
+    #[arg(long)]
+    tolerance: Option<f64>,
+    /// Fixed-point iterations a block, at most (inverse)
+    #[arg(long, default_value_t = 20)]
+    iterations: usize,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Timed calls
+    #[arg(long, default_value_t = 10)]
+    repeat: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// What `--json` prints; seconds a call.
 #[derive(Serialize)]
@@ -124,7 +207,7 @@ fn fresh(args: &BenchArgs) -> Result<Subject> {
     }
     let input = usual_input(&args.preset);
     let model = config.model.init(input, 0).map_err(|e| UsageError(e.to_string()))?;
-    let len = input.channels * input.height * input.width;
+    let len = input.len();
     let images = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
     let labels = (0..args.batch).map(|i| (i % input.classes) as u32).collect();
     Ok(Subject { model, config, images, labels })

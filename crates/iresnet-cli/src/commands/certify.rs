@@ -5,15 +5,45 @@ mod margin;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
+use clap::Args;
 use iresnet::certificate::{Certificate, Refused};
 use iresnet::model::IResNet;
-use iresnet::train::{RunDir, write_atomically};
-use serde_json::{Value, json};
+use iresnet::train::{RunDir, RunError, write_atomically};
+use serde_json::json;
 
-use crate::Verdict;
-use crate::args::{CertifyArgs, UsageError};
+use super::Verdict;
+use crate::args::{DataDir, UsageError};
 use crate::terminal::bar;
+
+#[derive(Args, Debug)]
+pub struct CertifyArgs {
+    /// Run folder; the certificate is written to its certificate.json
+    run: PathBuf,
+    /// Count the iterations of Picard's method down to this part of a block's first step
+    #[arg(long, default_value_t = 1e-6, allow_negative_numbers = true)]
+    tolerance: f64,
+    /// Check a certificate against the run instead: prove it again, write nothing [default FILE: RUN/certificate.json]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["finalize", "margin", "radii"])]
+    verify: Option<Option<PathBuf>>,
+    /// Scale the layers of blocks above --target, no others, into the certified run RUN/finalized
+    #[arg(long)]
+    finalize: bool,
+    /// Bound of Lip(h g) that --finalize brings blocks down to
+    #[arg(long, default_value_t = 0.99, requires = "finalize", allow_negative_numbers = true)]
+    target: f64,
+    /// Within which L2 radius each test image keeps its class for certain, into RUN/margins.json
+    #[arg(long)]
+    margin: bool,
+    /// Certified accuracy at these radii, pixels from 0 to 1, separated by commas; implies --margin
+    #[arg(long, value_name = "R,...", value_delimiter = ',', allow_negative_numbers = true)]
+    radii: Vec<f64>,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Print the certificate, and what else was asked for, as one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// The certificate in a run folder.
 const FILE: &str = "certificate.json";
@@ -26,34 +56,30 @@ pub fn certify(model: &IResNet) -> Certificate {
     certificate
 }
 
-/// The certificate as JSON, written into the folder `dir`.
-fn save(certificate: &Certificate, tolerance: f64, dir: &Path) -> Result<Value> {
-    let value = certificate.to_json(tolerance);
-    write_atomically(&dir.join(FILE), serde_json::to_string_pretty(&value)?.as_bytes())?;
-    Ok(value)
+/// Writes the certificate into the folder `dir`.
+fn save(certificate: &Certificate, tolerance: f64, dir: &Path) -> Result<(), RunError> {
+    write_atomically(&dir.join(FILE), format!("{:#}", certificate.to_json(tolerance)).as_bytes())
 }
 
 pub fn run(args: CertifyArgs) -> Result<Verdict> {
     args.check()?;
     let dir = RunDir::open(&args.run)?;
     let (record, model) = dir.load()?;
-    let (certificate, mut value) = match &args.verify {
-        Some(file) => {
-            let path = file.clone().unwrap_or_else(|| dir.path().join(FILE));
-            let certificate = verify(&path, &model)?;
-            let value = certificate.to_json(args.tolerance);
-            (certificate, value)
-        }
+    let (certificate, saved) = match &args.verify {
+        Some(file) => (verify(&file.clone().unwrap_or_else(|| dir.path().join(FILE)), &model)?, Ok(())),
         None => {
             let certificate = certify(&model);
-            let value = save(&certificate, args.tolerance, dir.path())?;
-            (certificate, value)
+            let saved = save(&certificate, args.tolerance, dir.path());
+            (certificate, saved)
         }
     };
+    let mut value = certificate.to_json(args.tolerance);
+    // Shown first: a folder that cannot be written loses nobody the proof.
     if !args.json {
         println!("{} of {}", record.model.norm.label(), args.run.display());
         show(&certificate, args.tolerance);
     }
+    saved?;
     let mut holds = certificate.certified;
     if args.finalize {
         let report = finalize::run(&args, &dir, &record, &model, &certificate)?;
@@ -88,8 +114,8 @@ impl std::error::Error for RefusedFile {}
 
 /// Proves again what the certificate at `path` says of `model`.
 fn verify(path: &Path, model: &IResNet) -> Result<Certificate> {
-    let text = std::fs::read_to_string(path).with_context(|| {
-        format!("cannot read {}; `iresnet certify` without --verify makes a certificate", path.display())
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        anyhow!("cannot read {}: {error}; `iresnet certify` without --verify makes a certificate", path.display())
     })?;
     let progress = bar(3 * model.layout().num_blocks() as u64, "verifying");
     let verified = Certificate::verify(&text, model, |done, _| progress.set_position(done as u64));

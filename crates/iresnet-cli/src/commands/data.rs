@@ -1,16 +1,40 @@
 //! `iresnet data`, and loading data for the other commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use iresnet::data::{self, OFFICIAL, Progress, Split};
-use iresnet::device::OpenDevice;
-use iresnet::model::{Input, Memory};
+use iresnet::model::Input;
 use iresnet::train::{RunConfig, RunRecord};
 
-use crate::Verdict;
-use crate::args::{DataAction, DataArgs, DataDir, UsageError};
+use super::Verdict;
+use crate::args::{DataDir, UsageError};
+
+#[derive(Args, Debug)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    action: DataAction,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum DataAction {
+    /// The data sets and where they are
+    List,
+    /// Download what is missing, checked by checksum
+    Fetch {
+        /// `mnist` or `cifar10`
+        name: String,
+    },
+    /// Check the files that are there
+    Verify {
+        /// `mnist` or `cifar10`
+        name: String,
+    },
+}
 
 /// Data and what `--data` said.
 pub struct Loaded {
@@ -39,11 +63,15 @@ pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
 ///
 /// Fails with wrong use if images, classes or grey levels are not those that the network learnt.
 pub fn load_for_run(record: &RunRecord, data: Option<&str>, dir: &DataDir) -> Result<Loaded> {
+    if data.is_none() && Path::new(&record.data).is_absolute() && !Path::new(&record.data).is_dir() {
+        let message = format!("the images that this network learnt from are not in {} any more", record.data);
+        return Err(UsageError(format!("{message}; put them back, or name their folder as data in config.json")).into());
+    }
     let data = data.unwrap_or(&record.data);
     let loaded = load(data, dir)?;
     let show = |i: Input| format!("{}x{} with {} channels and {} classes", i.width, i.height, i.channels, i.classes);
-    if loaded.input() != record.input {
-        let (ours, theirs) = (show(record.input), show(loaded.input()));
+    if loaded.split.input() != record.input {
+        let (ours, theirs) = (show(record.input), show(loaded.split.input()));
         return Err(UsageError(format!("--data {data} is {theirs}; this network takes {ours}")).into());
     }
     if let Some((theirs, ours)) = loaded.split.classes.iter().zip(&record.classes).find(|(a, b)| a != b) {
@@ -60,28 +88,9 @@ pub fn load_for_run(record: &RunRecord, data: Option<&str>, dir: &DataDir) -> Re
 }
 
 impl Loaded {
-    /// What the network is fed.
-    pub fn input(&self) -> Input {
-        let [channels, height, width] = self.split.train.shape;
-        Input { channels, height, width, classes: self.split.classes.len() }
-    }
-
     /// Everything that determines a run on this data.
     pub fn record(&self, preset: &str, config: RunConfig, seed: u64) -> RunRecord {
-        RunRecord {
-            version: env!("CARGO_PKG_VERSION").into(),
-            device: OpenDevice::cpu().name,
-            preset: preset.into(),
-            data: self.data.clone(),
-            data_name: self.split.name.clone(),
-            classes: self.split.classes.clone(),
-            normalization: self.split.normalization.clone(),
-            input: self.input(),
-            seed,
-            model: config.model,
-            train: config.train,
-            memory: Memory::default(),
-        }
+        RunRecord { data: self.data.clone(), ..RunRecord::new(&self.split, preset, config, seed) }
     }
 }
 

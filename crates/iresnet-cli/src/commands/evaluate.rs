@@ -1,17 +1,39 @@
 //! `iresnet evaluate`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use iresnet::evaluate::{Reconstruction, error_percent_on, reconstruction};
 use iresnet::solve::Picard;
 use iresnet::train::RunDir;
 use serde::Serialize;
 
-use crate::Verdict;
-use crate::args::{EvaluateArgs, UsageError};
+use super::{Verdict, certify::certify, data::load_for_run};
+use crate::args::{DataDir, DeviceArg, UsageError};
 use crate::terminal::bar;
 
-use super::certify::certify;
-use super::data::load_for_run;
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Run folder
+    run: PathBuf,
+    /// Data set to evaluate on [default: the one the network was trained on]
+    #[arg(long)]
+    data: Option<String>,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Test images to invert, at even distances (all are classified)
+    #[arg(long, default_value_t = 1000)]
+    invert_samples: usize,
+    /// At most this many iterations a block
+    #[arg(long, default_value_t = 100)]
+    max_iterations: usize,
+    #[command(flatten)]
+    device: DeviceArg,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -77,7 +99,7 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     let reconstruction = &evaluation.reconstruction;
     println!(
         "normed L2            {:.2e} mean, {:.2e} largest, of {} images",
-        reconstruction.normed_l2, reconstruction.largest_normed_l2, reconstruction.samples
+        reconstruction.normed_l2.0, reconstruction.largest_normed_l2.0, reconstruction.samples
     );
     println!("iterations           {:.1} a block, at most {} allowed", reconstruction.iterations, args.max_iterations);
     for (outcome, count) in &reconstruction.outcomes {

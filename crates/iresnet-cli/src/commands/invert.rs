@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use clap::Args;
 use iresnet::data::picture::{self, Picture};
 use iresnet::evaluate::{length, normed_l2};
 use iresnet::model::ImageReport;
@@ -10,18 +11,38 @@ use iresnet::solve::{Picard, Stop};
 use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
-use crate::Verdict;
-use crate::args::{InvertArgs, UsageError};
+use super::{Verdict, certify::certify, data::load_for_run, make_folder};
+use crate::args::{DataDir, UsageError};
 
-use super::certify::certify;
-use super::data::load;
+#[derive(Args, Debug)]
+pub struct InvertArgs {
+    /// Run folder
+    run: PathBuf,
+    /// Image files or folders [default: 16 of the run's test images, at even distances]
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    images: Vec<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Accuracy wanted: distance from the true preimage, relative to the image
+    #[arg(long, default_value_t = 1e-6)]
+    tolerance: f64,
+    /// At most this many iterations a block
+    #[arg(long, default_value_t = 100)]
+    max_iterations: usize,
+    /// Folder for reconstructions, differences, a contact sheet and report.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// One image of the report.
 #[derive(Serialize)]
 struct ImageResult {
     image: String,
     normed_l2: Option<f64>,
-    /// Error bar relative to the reconstruction's length.
+    /// Bound on the distance from the latent's true preimage, relative to that one's length; none where it reaches 1.
     relative_error_bar: Option<f64>,
     #[serde(flatten)]
     report: ImageReport,
@@ -52,18 +73,21 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     }
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let (names, pictures) = pictures(&args, &record)?;
-    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    make_folder(&args.out)?;
     let certificate = certify(&model);
     let lipschitz = certificate.contractions(&model);
 
     let (input, largest) = (record.input, record.white());
-    let len = input.channels * input.height * input.width;
+    let len = input.len();
     let mut values = Vec::new();
     pictures.iter().for_each(|p| record.normalization.apply(&p.pixels, &mut values));
     let trunk = model.fixed_trunk();
     let latent = trunk.forward_to_invert(&values, lipschitz.as_deref());
     let stop = Stop { tolerance: args.tolerance, max_iterations: args.max_iterations };
-    let (images, report) = trunk.inverse(&latent, names.len(), &Picard, stop, lipschitz.as_deref())?;
+    let (images, mut report) = trunk.inverse(&latent, names.len(), &Picard, stop, lipschitz.as_deref())?;
+    if let Some(lipschitz) = &lipschitz {
+        report.set_error_bars(trunk.error_bars(&images, &latent, lipschitz));
+    }
 
     let mut rows = Vec::new();
     let mut results = Vec::new();
@@ -84,7 +108,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
         results.push(ImageResult {
             image: name.clone(),
             normed_l2: error.is_finite().then_some(error),
-            relative_error_bar: image.error_bar.map(|bar| bar / size).filter(|bar| bar.is_finite()),
+            relative_error_bar: image.error_bar.filter(|bar| *bar < size).map(|bar| (bar / (size - bar)).next_up()),
             report: image.clone(),
         });
     }
@@ -118,13 +142,13 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
             result.report.outcome
         );
     }
-    // With a certificate the tolerance is on the error, and float32 may be too coarse to prove it kept.
+    // With a certificate the tolerance is on the error, and constants may be too large to prove it kept.
     let kept = |result: &&ImageResult| result.relative_error_bar.is_some_and(|bar| bar <= args.tolerance);
     let proved = results.images.iter().filter(kept).count();
     if lipschitz.is_some() && proved < results.images.len() {
         println!(
-            "{} of {} images are not proved to be within the tolerance: bars grow with every block, and what float32 \
-             rounds in the last ones exceeds it; report.json has them",
+            "{} of {} images are not proved to be within the tolerance: each block may amplify what float32 rounds by \
+             1 / (1 - L); report.json has the bounds",
             results.images.len() - proved,
             results.images.len()
         );
@@ -138,7 +162,7 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
     let input = record.input;
     let shape = [input.channels, input.height, input.width];
     if args.images.is_empty() {
-        let all = load(&record.data, &args.data_dir)?.split.test;
+        let all = load_for_run(record, None, &args.data_dir)?.split.test;
         let chosen = all.spread_indices(SHOWN).map(|i| {
             let picture = Picture { shape, pixels: all.image(i).to_vec() };
             (format!("{} test image {i}", record.data_name), picture)
@@ -161,6 +185,9 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
     let mut pictures = Vec::new();
     for path in &paths {
         let mut picture = picture::read(path)?;
+        if input.channels == 3 {
+            picture = picture.into_rgb();
+        }
         if picture.shape != shape {
             let show = |[c, h, w]: [usize; 3]| format!("{w}x{h} with {c} channels");
             let (found, wanted) = (show(picture.shape), show(shape));

@@ -9,3 +9,22 @@ pub mod reproduce;
 pub mod spectrum;
 pub mod summary;
 pub mod train;
+
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+
+/// How a command ended, as an exit code.
+pub enum Verdict {
+    /// Done: 0.
+    Done,
+    /// A checked claim does not hold: 3.
+    ClaimFails,
+    /// Ctrl-C, with all work saved: 130, as shells have it.
+    Stopped,
+}
+
+/// Makes the folder for a command's results.
+fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| anyhow!("cannot make the folder {}: {error}", path.display()))
+}

@@ -1,11 +1,11 @@
 //! `iresnet reproduce`
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
-use clap::ValueEnum;
+use anyhow::Result;
+use clap::{Args, Parser, ValueEnum};
 use indicatif::ProgressBar;
 use iresnet::data::Split;
 use iresnet::train::{RunConfig, RunDir, RunRecord, write_atomically};
@@ -18,18 +18,83 @@ use iresnet_lab::table1::PaperData;
 use iresnet_lab::{LabError, figure1, figure2, figure3, figure4, table1, timing};
 use serde_json::{Value, json};
 
-use crate::Verdict;
-use crate::args::{Part, ReproduceArgs, UsageError, default_preset};
+use super::{Verdict, data::load, make_folder};
+use crate::args::{DataDir, UsageError, default_preset, preset_with};
 use crate::terminal::{self, TrainingProgress};
 
-use super::data::load;
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Part {
+    /// Errors, reconstruction errors and guarantees of the six networks
+    Table1,
+    /// Trajectories on the line
+    Figure1,
+    /// Norms of all convolutions
+    Figure2,
+    /// Images and reconstructions
+    Figure3,
+    /// Reconstruction error against iterations
+    Figure4,
+    /// Seconds of a forward pass and of inverses
+    Timing,
+}
+
+#[derive(Args, Debug)]
+pub struct ReproduceArgs {
+    /// `digits`, `mnist`, `cifar10` or an image folder
+    #[arg(long, default_value = "digits")]
+    data: String,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Named configuration [default: one that suits the data and two cores]
+    #[arg(long)]
+    preset: Option<String>,
+    /// Passes over the training set for each network [default: the preset's]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Only these parts, separated by commas, in DIR/parts.html and so on; DIR/report.html stays as it is
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// What the report calls the data, such as `--title "CIFAR-10 (JPEG copy)"` [default: its name]
+    #[arg(long)]
+    title: Option<String>,
+    /// Folder for the report and the runs; what is done there already is kept [default: runs/reproduce-<data>]
+    ///
+    /// Runs that `iresnet train --out DIR/vanilla` (batch, c0.9, c0.7, c0.5, c0.3) made with the same options count as done.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl ReproduceArgs {
+    /// What the program does without a command.
+    pub fn default_run() -> Self {
+        #[derive(Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            args: ReproduceArgs,
+        }
+        Defaults::parse_from(["iresnet reproduce"]).args
+    }
+}
 
 /// Test images that are inverted for the table.
 const INVERTED: usize = 1000;
 
 pub fn run(args: ReproduceArgs) -> Result<Verdict> {
-    let preset = args.preset.clone().unwrap_or_else(|| default_preset(&args.data).into());
-    let mut config = RunConfig::preset_with(&preset, &args.set).map_err(|e| UsageError(e.to_string()))?;
+    let preset: String = args.preset.clone().unwrap_or_else(|| default_preset(&args.data).into());
+    let mut config = preset_with(&preset, &args.set, "the report trains all six normalisations")?;
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
     config.validate().map_err(|e| UsageError(e.to_string()))?;
     terminal::set_threads(args.threads)?;
@@ -37,13 +102,19 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     let name = &loaded.split.name;
     let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(" (image folder)")).into());
     // The place of the results is opened before hours of work go into them.
-    std::fs::create_dir_all(&out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    make_folder(&out)?;
     let record = loaded.record(&preset, config, args.seed);
     // Some parts are no report, and leave an earlier one alone.
     let file = if args.only.is_empty() { "report" } else { "parts" };
     let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
     let stop = terminal::stop_flag()?;
-    let mut report = make(&record, &loaded.split, &out, parts, &stop)?;
+    let mut report = match make(&record, &loaded.split, &out, parts, &stop) {
+        Err(stopped @ LabError::Stopped) => {
+            eprintln!("{stopped}");
+            return Ok(Verdict::Stopped);
+        }
+        made => made?,
+    };
     report.data = args.title.unwrap_or(report.data);
     for (file, content) in report.files(file) {
         write_atomically(&out.join(file), &content)?;

@@ -1,16 +1,37 @@
 //! `iresnet spectrum`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use clap::Args;
 use iresnet::spectrum::Spectrum;
 use iresnet::train::{RunDir, write_atomically};
 use iresnet_lab::figure2::{Figure2, NetworkNorms};
 use serde::Serialize;
 
-use crate::Verdict;
-use crate::args::{SpectrumArgs, UsageError};
+use super::Verdict;
+use crate::args::UsageError;
 use crate::terminal::bar;
+
+#[derive(Args, Debug)]
+pub struct SpectrumArgs {
+    /// Run folder; several are drawn side by side
+    #[arg(required = true)]
+    run: Vec<PathBuf>,
+    /// Print one JSON object, or with several runs a list of them
+    #[arg(long)]
+    json: bool,
+    /// Draw the largest singular value of every layer, or with --layer all of one
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+    /// Layer whose singular values --plot draws: its name, or its number in the forward pass from 1
+    #[arg(long, requires = "plot")]
+    layer: Option<String>,
+    /// Write the network with its normalisation in the weights: smaller, loads like any other, and plain for other
+    /// software
+    #[arg(long, value_name = "FILE.safetensors")]
+    export_effective: Option<PathBuf>,
+}
 
 /// The spectra of one run.
 #[derive(Serialize)]
@@ -30,7 +51,7 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
         let (record, model) = RunDir::open(path)?.load()?;
         let weights = model.effective_weights();
         if let Some(file) = &args.export_effective {
-            write_atomically(file, &model.folded().to_safetensors(&Default::default()))?;
+            write_atomically(file, &model.folded().to_safetensors())?;
         }
         let layers = weights.layers(model.layout());
         let progress = bar(layers.len() as u64, "spectra");

@@ -1,11 +1,38 @@
 //! `iresnet summary`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use iresnet::model::{Input, PRESETS};
 use iresnet::train::{RunConfig, RunDir};
 
-use crate::Verdict;
-use crate::args::{SummaryArgs, UsageError};
+use super::Verdict;
+use crate::args::{NormKind, UsageError};
+
+#[derive(Args, Debug)]
+pub struct SummaryArgs {
+    /// Run folder
+    run: Option<PathBuf>,
+    /// Named configuration
+    #[arg(long, conflicts_with = "run")]
+    preset: Option<String>,
+    /// List the presets
+    #[arg(long)]
+    list: bool,
+    /// Normalisation of the trunk
+    #[arg(long, value_enum, default_value = "spectral")]
+    norm: NormKind,
+    /// Coefficient of spectral normalisation
+    #[arg(long, default_value_t = 0.9)]
+    coeff: f64,
+    /// Images a training step, for the memory it needs [default: the preset's or the run's]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
 
 /// The input that a preset is meant for.
 pub fn usual_input(preset: &str) -> Input {

@@ -1,15 +1,96 @@
 //! `iresnet train`
 
+use std::path::PathBuf;
+
 use anyhow::Result;
+use clap::Args;
 use iresnet::device::DeviceChoice;
 use iresnet::model::{Layout, Memory, available_bytes};
-use iresnet::train::{Ended, RunDir, RunRecord, train};
+use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, train};
 
-use crate::Verdict;
-use crate::args::{MemoryChoice, TrainArgs, UsageError, only_on_cpu};
+use super::{Verdict, data::load};
+use crate::args::{DataDir, DeviceArg, NormKind, UsageError, default_preset, only_on_cpu, preset_with};
 use crate::terminal::{self, TrainingProgress};
 
-use super::data::load;
+#[derive(Args, Debug)]
+pub struct TrainArgs {
+    /// `digits` (embedded), `mnist`, `cifar10`, or a folder with train/<class>/*.png|jpg and test/<class>/...
+    #[arg(long, default_value = "digits")]
+    data: String,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Named configuration [default: one that suits the data and two cores; see `iresnet summary --list`]
+    #[arg(long)]
+    preset: Option<String>,
+    /// Normalisation of the trunk
+    #[arg(long, value_enum, default_value = "spectral")]
+    norm: NormKind,
+    /// Coefficient c of spectral normalisation, strictly between 0 and 1
+    #[arg(long, default_value_t = 0.9)]
+    coeff: f64,
+    /// Passes over the training set; the learning-rate schedule scales with it [default: the preset's]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Images a step [default: the preset's]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Seed of weights, order, augmentation and dropout
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Run folder
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Go on from the checkpoint in the run folder, with the same options (the schedule depends on --epochs)
+    #[arg(long)]
+    resume: bool,
+    /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// What to keep for the backward pass: standard (all), checkpoint=K (every K-th activation), reversible (only what
+    /// leaves a stage; inputs are recovered by the inverse), or auto (what fits the memory available)
+    #[arg(long, default_value = "auto", value_name = "MODE")]
+    memory: MemoryChoice,
+    #[command(flatten)]
+    device: DeviceArg,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// `--memory`: a mode, or the choice of one.
+#[derive(Clone, Copy, Debug)]
+pub enum MemoryChoice {
+    Auto,
+    Fixed(Memory),
+}
+
+impl std::str::FromStr for MemoryChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(MemoryChoice::Auto),
+            _ => text.parse().map(MemoryChoice::Fixed).map_err(|e: String| format!("{e}, or auto")),
+        }
+    }
+}
+
+impl TrainArgs {
+    /// The configuration that the options ask for.
+    fn config(&self) -> Result<RunConfig> {
+        let mut config = preset_with(&self.preset_name(), &self.set, "--norm and --coeff choose the normalisation")?;
+        config.model.norm = self.norm.norm(self.coeff);
+        config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
+        config.train.batch_size = self.batch.unwrap_or(config.train.batch_size);
+        config.validate().map_err(|e| UsageError(e.to_string()))?;
+        Ok(config)
+    }
+
+    /// The preset that was named, or the one that suits the data.
+    fn preset_name(&self) -> String {
+        self.preset.clone().unwrap_or_else(|| default_preset(&self.data).into())
+    }
+}
 
 pub fn run(args: TrainArgs) -> Result<Verdict> {
     let config = args.config()?;
@@ -22,6 +103,9 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     }
     record.device = device.name;
     record.memory = memory(&args, &record)?;
+    if args.resume {
+        RunDir::open(&args.out)?;
+    }
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     let stop = terminal::stop_flag()?;
     let mut progress = TrainingProgress::new(record.model.norm.label(), 0);
@@ -32,11 +116,11 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
             let last = state.epochs.last().map_or(f64::NAN, |e| e.test_error_percent);
             eprintln!("done: test error {last:.2} %; weights in {path}/last.safetensors");
         }
-        Ended::Stopped => eprintln!(
-            "stopped in epoch {}, step {}; go on with the same command and --resume",
-            state.epoch + 1,
-            state.batch
-        ),
+        Ended::Stopped => {
+            let (epoch, step) = (state.epoch + 1, state.batch);
+            eprintln!("stopped in epoch {epoch}, step {step}; go on with the same command and --resume");
+            return Ok(Verdict::Stopped);
+        }
     }
     Ok(Verdict::Done)
 }

@@ -5,7 +5,7 @@ use super::{HEADINGS, NORMS, Report};
 use crate::chart::escape;
 use crate::figure3::Figure3;
 use crate::figure4::{Curve, TARGETS};
-use crate::measure::Measure;
+use iresnet::measure::Measure;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");

@@ -44,13 +44,11 @@ impl Report {
     }
 
     fn times(&self) -> String {
-        let rows: Vec<Vec<String>> = self
-            .timing
-            .iter()
-            .flat_map(|timing| &timing.rows)
-            .map(|row| vec![row.what.clone(), format!("{:.3}", row.best_seconds), format!("{:.3}", row.median_seconds)])
-            .collect();
-        table(&["100 images", "best s", "median s"], &rows)
+        let Some(timing) = &self.timing else { return String::new() };
+        let seconds = |seconds: f64| format!("{seconds:.3}");
+        let rows = timing.rows.iter();
+        let rows = rows.map(|row| vec![row.what.clone(), seconds(row.best_seconds), seconds(row.median_seconds)]);
+        table(&[&format!("{} images", timing.images), "best s", "median s"], &rows.collect::<Vec<_>>())
     }
 }
 

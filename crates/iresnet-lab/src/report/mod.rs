@@ -5,6 +5,7 @@ mod html;
 mod markdown;
 mod sprite;
 
+use iresnet::measure::Measure;
 use iresnet::train::RunConfig;
 use serde::Serialize;
 
@@ -12,7 +13,6 @@ use crate::figure1::Figure1;
 use crate::figure2::Figure2;
 use crate::figure3::Figure3;
 use crate::figure4::Figure4;
-use crate::measure::Measure;
 use crate::table1::{PAPER, PaperData, Row};
 use crate::timing::Timing;
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::Certificate;
 use crate::data::{Dataset, Normalization};
 use crate::evaluate::for_each_logits;
-use crate::model::IResNet;
 use crate::model::effective::affine_of;
+use crate::model::{IResNet, argmax};
 use crate::spectrum::UpperBound;
 
 /// The constants of all differences of logits.
@@ -82,7 +82,7 @@ impl Margins {
     /// If there are not as many logits as classes.
     pub fn predict(&self, logits: &[f32]) -> Prediction {
         assert_eq!(logits.len(), self.classes, "number of logits");
-        let class = (0..self.classes).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap_or(0);
+        let class = argmax(logits);
         let distance = |other: usize| {
             let gap = f64::from(logits[class]) - f64::from(logits[other]);
             let distance = gap / self.lipschitz[class * self.classes + other] * (1.0 - 4.0 * f64::EPSILON);

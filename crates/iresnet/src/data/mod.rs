@@ -40,6 +40,8 @@ pub use cifar::CLASSES as CIFAR10_CLASSES;
 pub use download::{File, OFFICIAL, Official, Progress, fetch, verify};
 pub use normalization::Normalization;
 
+use crate::model::Input;
+
 /// Why data could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -163,6 +165,14 @@ pub struct Split {
     pub classes: Vec<String>,
     /// How bytes become the network's input.
     pub normalization: Normalization,
+}
+
+impl Split {
+    /// What a network for these images is fed.
+    pub fn input(&self) -> Input {
+        let [channels, height, width] = self.train.shape;
+        Input { channels, height, width, classes: self.classes.len() }
+    }
 }
 
 /// Loads what `--data` names; `dir` is where data sets are looked for. A missing official set is downloaded.

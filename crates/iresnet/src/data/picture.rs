@@ -15,7 +15,7 @@ pub struct Picture {
 
 impl Picture {
     /// The same picture with three channels; a grey one's are equal.
-    pub(super) fn into_rgb(self) -> Picture {
+    pub fn into_rgb(self) -> Picture {
         match self.shape {
             [1, height, width] => Picture { shape: [3, height, width], pixels: self.pixels.repeat(3) },
             _ => self,

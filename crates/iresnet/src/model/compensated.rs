@@ -8,8 +8,7 @@
 //! would mix with that of their neighbours. What remains is the rounding of the latent, and of `g` at points that differ
 //! by it.
 //!
-//! These last steps are plain ones, so they are for blocks that are certified to contract. Error bars stay true: they allow
-//! eight half units of rounding where a step with or without the lost digits needs two.
+//! These last steps are plain ones, so they are for blocks that are certified to contract.
 
 use iresnet_kernels::{BlockPlan, LANES, Workspace, with_workspace};
 

@@ -16,6 +16,14 @@ pub struct Input {
     pub classes: usize,
 }
 
+impl Input {
+    /// Values of an image.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+}
+
 /// Injective padding: how many zero channels join the image's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

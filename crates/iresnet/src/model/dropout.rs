@@ -70,7 +70,8 @@ impl DropoutKey {
         let lowest = threshold.trailing_zeros();
         let mut bits = Vec::with_capacity(len.next_multiple_of(PER_WORD));
         while bits.len() < len {
-            let mut kept = 0u64;
+            // A probability that rounds to none drops nothing.
+            let mut kept = if lowest == PRECISION { u64::MAX } else { 0 };
             for digit in lowest..PRECISION {
                 let random = rng.next_u64();
                 kept = if threshold >> digit & 1 == 1 { kept | random } else { kept & random };
@@ -96,5 +97,6 @@ mod tests {
         assert_eq!(bits, key.bits(3, 100_000));
         assert_ne!(bits, key.bits(4, 100_000));
         assert_ne!(bits, DropoutKey { step: 3, ..key }.bits(3, 100_000));
+        assert!(DropoutKey { probability: 1e-9, ..key }.bits(3, 100).iter().all(|b| *b == u16::MAX));
     }
 }

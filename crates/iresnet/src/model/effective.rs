@@ -2,7 +2,6 @@
 
 use super::layout::{Block, Conv, Layout};
 use super::norms::NormState;
-use crate::evaluate::length;
 use crate::spectrum::ConvLayer;
 
 /// BatchNorm's `eps`, as in PyTorch.
@@ -101,26 +100,6 @@ pub(crate) fn affine_of(gamma: &[f32], beta: &[f32], mean: &[f32], var: &[f32]) 
 }
 
 impl BlockWeights {
-    /// Norm of what the branch adds up at zero: each bias (and shift of a BatchNorm) through bounds of the layers behind
-    /// it, `sum over taps of ||W_tap||_F` for a convolution. It is the scale at which evaluating the branch rounds.
-    pub(crate) fn offset_scale(&self, block: &Block) -> f64 {
-        let start = block.weights.start;
-        let mut scale = 0.0;
-        for (i, conv) in block.convs.iter().enumerate() {
-            if let Some(maps) = &self.affine {
-                let gain = maps[i].scale.iter().fold(0.0, |gain: f64, s| gain.max(f64::from(s.abs())));
-                scale = gain * scale + length(&maps[i].shift);
-            }
-            let weight = &self.weights[conv.weight.start - start..conv.weight.end - start];
-            let taps = conv.kernel * conv.kernel;
-            let tap = |t: usize| weight[t..].iter().step_by(taps).map(|w| f64::from(*w).powi(2)).sum::<f64>().sqrt();
-            let norm: f64 = (0..taps).map(tap).sum();
-            scale = norm * scale + length(&self.weights[conv.bias.start - start..conv.bias.end - start]);
-        }
-        let area = (block.shape.image.height * block.shape.image.width) as f64;
-        scale * area.sqrt() * f64::from(block.shape.step)
-    }
-
     /// The three convolutions of `block` with these weights, for spectra and certificates.
     pub fn layers<'a>(&'a self, block: &Block) -> Vec<ConvLayer<'a>> {
         let start = block.weights.start;

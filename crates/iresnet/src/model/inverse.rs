@@ -4,24 +4,23 @@
 use std::collections::BTreeMap;
 
 use burn::Tensor;
-use iresnet_kernels::{BlockPlan, ImageShape, Workspace};
+use iresnet_kernels::{BlockPlan, DoubleBlock, ImageShape, Workspace};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::IResNet;
 use super::compensated::refine;
+use super::proof;
 use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
 use crate::evaluate::length;
-use crate::solve::{
-    Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, network_error_bar, share_tolerance, solve,
-};
+use crate::solve::{Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, share_tolerance, solve};
 
 /// `h g` of one block on the fused kernels.
 pub struct ConvBranch<'a> {
     plan: &'a BlockPlan,
+    double: &'a DoubleBlock,
     lipschitz: Option<f64>,
-    offset_scale: f64,
 }
 
 impl Branch<f32> for ConvBranch<'_> {
@@ -44,7 +43,12 @@ impl Branch<f32> for ConvBranch<'_> {
     }
 
     fn offset_scale(&self) -> f64 {
-        self.offset_scale
+        self.double.magnitude(0.0)
+    }
+
+    fn is_refuted(&self, y: &[f32], x: &[f32]) -> bool {
+        let lipschitz = self.lipschitz.unwrap_or(f64::INFINITY);
+        proof::expands(self.double, y, x, lipschitz)
     }
 
     fn fixed_point(&self, y: &[f32], x: &mut [f32], scratch: &mut Workspace) -> [f64; LANES] {
@@ -78,8 +82,8 @@ pub struct ImageReport {
     pub iterations: usize,
     /// Most iterations of a block.
     pub most_iterations: usize,
-    /// Bound on the distance from the true preimage, with a certificate: each block's error bar, amplified by the
-    /// blocks that come after it in the inverse. Grows fast with depth where constants are near 1.
+    /// Bound on the L2 distance from the latent's true preimage, all rounding included
+    /// ([`FixedTrunk::error_bars`], which [`FixedTrunk::inverse`] leaves to its caller). None without a certificate.
     pub error_bar: Option<f64>,
     /// Length of what the zero channels held, which the injective padding drops: zero for an exact inverse.
     pub padding_residual: f64,
@@ -110,12 +114,17 @@ pub struct InversionReport {
     /// One a block, in the order of the inverse: the last block first.
     pub blocks: Vec<BlockReport>,
     /// `error` where the tolerance was shared out among the blocks so that their errors add up to it at the network's
-    /// input, `residual` where it could only bound each block's residual because there is no certificate. Shares below
-    /// round-off cannot be kept: the error bars say what was reached.
+    /// input, `residual` where it could only bound each block's residual because there is no certificate. Shares are judged
+    /// by the lengths of steps, and those below round-off cannot be kept: error bars say what was reached.
     pub tolerance_on: &'static str,
 }
 
 impl InversionReport {
+    /// What [`FixedTrunk::error_bars`] says of the images.
+    pub fn set_error_bars(&mut self, bars: Vec<Option<f64>>) {
+        self.images.iter_mut().zip(bars).for_each(|(image, bar)| image.error_bar = bar);
+    }
+
     /// Outcomes and how many images had them.
     pub fn outcomes(&self) -> BTreeMap<Outcome, usize> {
         count(self.images.iter().map(|image| image.outcome))
@@ -169,8 +178,11 @@ impl IResNet {
         let (device, shape) = (latent.device(), self.layout.latent);
         assert_eq!([channels, height, width], [shape.channels, shape.height, shape.width], "shape of the latent");
         let values = latent.into_data().try_into_vec::<f32>().expect("float32 latents");
-        let lipschitz = certificate.and_then(|c| c.block_lipschitz(self));
-        let (images, report) = self.fixed_trunk().inverse(&values, n, solver, stop, lipschitz.as_deref())?;
+        let (lipschitz, trunk) = (certificate.and_then(|c| c.block_lipschitz(self)), self.fixed_trunk());
+        let (images, mut report) = trunk.inverse(&values, n, solver, stop, lipschitz.as_deref())?;
+        if let Some(lipschitz) = &lipschitz {
+            report.set_error_bars(trunk.error_bars(&images, &values, lipschitz));
+        }
         let input = self.layout.input;
         let shape = [n, input.channels, input.height, input.width];
         Ok(Inversion { images: Tensor::<1>::from_floats(images.as_slice(), &device).reshape(shape), report })
@@ -216,7 +228,7 @@ impl FixedTrunk {
         for chunk in &chunks {
             let (kept, padding) = unpad(&chunk.wide, layout.input.channels, layout.padded);
             images.extend(kept);
-            let image = |(n, padding): (usize, &f64)| image_report(n, &chunk.by_block, constants.as_deref(), *padding);
+            let image = |(n, padding): (usize, &f64)| image_report(n, &chunk.by_block, *padding);
             reports.extend(padding.iter().enumerate().map(image));
         }
         let contractive = lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
@@ -248,8 +260,8 @@ impl FixedTrunk {
                 index -= 1;
                 let branch = ConvBranch {
                     plan: &self.plans[index],
+                    double: &self.doubles[index],
                     lipschitz: lipschitz.map(|l| l[index]),
-                    offset_scale: self.offset_scales[index],
                 };
                 let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
                 let mut solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
@@ -290,17 +302,13 @@ fn summarize(name: &str, reports: &[&SampleReport], lipschitz: Option<f64>) -> B
     }
 }
 
-fn image_report(n: usize, by_block: &[Vec<SampleReport>], constants: Option<&[f64]>, padding: f64) -> ImageReport {
+fn image_report(n: usize, by_block: &[Vec<SampleReport>], padding: f64) -> ImageReport {
     let reports = || by_block.iter().map(|block| &block[n]);
-    let error_bar = constants.and_then(|constants| {
-        let bars: Vec<Option<f64>> = reports().map(|r| r.error_bar).collect();
-        network_error_bar(&bars, constants)
-    });
     ImageReport {
         outcome: reports().map(|r| r.outcome).max().unwrap_or(Outcome::Converged),
         iterations: reports().map(|r| r.iterations).sum(),
         most_iterations: reports().map(|r| r.iterations).max().unwrap_or(0),
-        error_bar,
+        error_bar: None,
         padding_residual: padding,
     }
 }

@@ -89,6 +89,16 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// How many images these are.
+    ///
+    /// # Panics
+    /// If they are not whole.
+    pub fn samples(&self, images: &[f32]) -> usize {
+        let len = self.input.len();
+        assert!(images.len().is_multiple_of(len), "{} values are no whole images of {len}", images.len());
+        images.len() / len
+    }
+
     /// Lays out the network `config` for `input`.
     ///
     /// # Errors

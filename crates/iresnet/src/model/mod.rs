@@ -27,6 +27,7 @@ mod memory;
 mod norms;
 mod operation;
 mod presets;
+mod proof;
 mod summary;
 mod tape;
 mod trunk;
@@ -135,6 +136,13 @@ impl IResNet {
     /// The geometry.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
+    }
+
+    /// Whether all parameters and running statistics are finite.
+    pub(crate) fn is_finite(&self) -> bool {
+        let state = &self.state;
+        let all = [&self.trunk[..], &self.head, &state.running_mean, &state.running_var];
+        all.iter().all(|values| values.iter().all(|v| v.is_finite()))
     }
 
     /// The parameters of the trunk, placed as [`Layout`] says.
@@ -301,7 +309,7 @@ impl IResNet {
         device: &Device,
     ) -> Differentiated {
         let (n, input) = (labels.len(), self.layout.input);
-        assert_eq!(images.len(), n * input.channels * input.height * input.width, "values of {n} images");
+        assert_eq!(images.len(), n * input.len(), "values of {n} images");
         let device = device.clone().autodiff();
         let pass = self.training_pass(dropout);
         let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();

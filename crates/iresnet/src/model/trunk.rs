@@ -5,25 +5,26 @@
 
 use std::sync::Arc;
 
-use iresnet_kernels::{Affine, BlockPlan, ImageShape, LANES, Purpose, with_workspace};
+use iresnet_kernels::{Affine, BlockPlan, DoubleBlock, ImageShape, LANES, Purpose, with_workspace};
 use rayon::prelude::*;
 
 use super::compensated;
 use super::effective::{BlockWeights, EffectiveWeights};
 use super::layout::{Block, Layout};
+use crate::solve::Scalar;
 
 /// Kernels ready to run one block.
 pub(crate) fn plan(block: &Block, weights: &BlockWeights, purpose: Purpose) -> BlockPlan {
-    let affine =
-        weights.affine.as_ref().map(|maps| maps.each_ref().map(|map| Affine { scale: &map.scale, shift: &map.shift }));
-    BlockPlan::new(&block.shape, &weights.weights, affine, purpose)
+    BlockPlan::new(&block.shape, &weights.weights, affine(weights), purpose)
+}
+
+fn affine(weights: &BlockWeights) -> Option<[Affine<'_>; 3]> {
+    weights.affine.as_ref().map(|maps| maps.each_ref().map(|map| Affine { scale: &map.scale, shift: &map.shift }))
 }
 
 /// Zero channels join the images, which become packs.
 pub(crate) fn enter(images: &[f32], layout: &Layout, packs: &mut [f32]) {
-    let input = layout.input;
-    let (len, padded) = (input.channels * input.height * input.width, layout.padded.len());
-    let samples = images.len() / len;
+    let (samples, len, padded) = (layout.samples(images), layout.input.len(), layout.padded.len());
     let mut wide = vec![0.0; samples * padded];
     for (image, wide) in images.chunks_exact(len).zip(wide.chunks_exact_mut(padded)) {
         wide[..len].copy_from_slice(image);
@@ -39,8 +40,8 @@ pub(crate) fn leave(packs: &[f32], shape: ImageShape, samples: usize) -> Vec<f32
 }
 
 /// The 2x2 downsampling in front of a stage, on packs of `shape`.
-pub(crate) fn downsample(packs: &[f32], shape: ImageShape, to: ImageShape) -> Vec<f32> {
-    let mut out = vec![0.0; packs.len() / shape.pack_len() * to.pack_len()];
+pub(crate) fn downsample<T: Scalar>(packs: &[T], shape: ImageShape, to: ImageShape) -> Vec<T> {
+    let mut out = vec![T::ZERO; packs.len() / shape.pack_len() * to.pack_len()];
     iresnet_kernels::pixel_unshuffle(packs, shape, &mut out);
     out
 }
@@ -58,8 +59,8 @@ pub struct FixedTrunk {
     pub(crate) plans: Vec<BlockPlan>,
     /// The same blocks without Winograd's transforms, for sums that keep lost digits.
     pub(crate) direct: Vec<BlockPlan>,
-    /// Of each block: see [`crate::solve::Branch::offset_scale`].
-    pub(crate) offset_scales: Vec<f64>,
+    /// The same blocks in float64.
+    pub(crate) doubles: Vec<DoubleBlock>,
 }
 
 impl FixedTrunk {
@@ -68,9 +69,9 @@ impl FixedTrunk {
         let plans =
             |purpose| layout.blocks().zip(&weights.blocks).map(move |(block, weights)| plan(block, weights, purpose));
         let (plans, direct) = (plans(Purpose::Inference).collect(), plans(Purpose::Direct).collect());
-        let offset_scales =
-            layout.blocks().zip(&weights.blocks).map(|(block, weights)| weights.offset_scale(block)).collect();
-        FixedTrunk { layout, plans, direct, offset_scales }
+        let blocks = layout.blocks().zip(&weights.blocks);
+        let doubles = blocks.map(|(block, weights)| DoubleBlock::new(&block.shape, &weights.weights, affine(weights)));
+        FixedTrunk { doubles: doubles.collect(), layout, plans, direct }
     }
 
     /// Latents of `images`.
@@ -78,6 +79,9 @@ impl FixedTrunk {
     /// # Shapes
     /// - images: `[n, channels, height, width]` of the layout's input
     /// - result: `[n, C, H, W]` of the layout's latent
+    ///
+    /// # Panics
+    /// If these are not whole images.
     pub fn forward(&self, images: &[f32]) -> Vec<f32> {
         self.run(&self.plans, images, |plans, packs| {
             packs.par_chunks_mut(plans[0].shape().image.pack_len()).for_each(|pack| {
@@ -121,7 +125,7 @@ impl FixedTrunk {
         images: &[f32],
         mut stage: impl FnMut(&[BlockPlan], &mut [f32]),
     ) -> Vec<f32> {
-        let samples = images.len() / (self.layout.input.channels * self.layout.input.height * self.layout.input.width);
+        let samples = self.layout.samples(images);
         let mut packs = vec![0.0; samples.div_ceil(LANES) * self.layout.padded.pack_len()];
         enter(images, &self.layout, &mut packs);
         let mut shape = self.layout.padded;

@@ -16,11 +16,9 @@ use crate::bytes;
 /// Why a weight file was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
-    /// The file could not be read or written.
-    #[error("cannot {action} the weights {path}: {source}")]
+    /// The file could not be read.
+    #[error("cannot read the weights {path}: {source}")]
     Io {
-        /// `read` or `write`.
-        action: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -141,13 +139,13 @@ impl IResNet {
         visit("head.linear.bias", &[classes], Place::Values(bias))
     }
 
-    /// The network's tensors as the bytes of a `.safetensors` file, `metadata` beside them.
-    pub fn to_safetensors(&self, metadata: &HashMap<String, String>) -> Vec<u8> {
-        self.serialize_with(&[], metadata)
+    /// The network's tensors as the bytes of a `.safetensors` file.
+    pub fn to_safetensors(&self) -> Vec<u8> {
+        self.serialize_with(&[], HashMap::new())
     }
 
-    /// The same with `others` beside the network's own tensors.
-    pub(crate) fn serialize_with(&self, others: &[(&str, &[f32])], metadata: &HashMap<String, String>) -> Vec<u8> {
+    /// The same with `others` and `metadata` beside the network's own tensors.
+    pub(crate) fn serialize_with(&self, others: &[(&str, &[f32])], mut metadata: HashMap<String, String>) -> Vec<u8> {
         let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
         self.clone()
             .visit_mut(&mut |name, shape, place| {
@@ -164,7 +162,6 @@ impl IResNet {
         let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
             (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).expect("shape and bytes agree"))
         });
-        let mut metadata = metadata.clone();
         let config = serde_json::to_string(&(&self.config, &self.layout.input)).expect("a configuration is JSON");
         let folded = self.state.power.iter().any(|state| state.u.is_empty());
         metadata.insert(if folded { FOLDED } else { CONFIG }.into(), config);
@@ -203,7 +200,7 @@ impl IResNet {
         let mut seen = Vec::new();
         loaded.visit_mut(&mut |name, shape, place| {
             let Ok(view) = file.tensor(name) else {
-                // Only PyTorch's own files lack the counters or the power-iteration state.
+                // Only PyTorch's own files lack the counters.
                 if matches!(place, Place::BatchCount(_)) {
                     return Ok(());
                 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Normalization;
+use crate::data::{Normalization, Split};
+use crate::device::OpenDevice;
 use crate::model::{ConfigError, Input, Memory, ModelConfig};
 
 /// The recipe of section 4 of the paper.
@@ -178,6 +179,24 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// A run on `data` by the preset of this name, as `config` changed it.
+    pub fn new(data: &Split, preset: &str, config: RunConfig, seed: u64) -> Self {
+        RunRecord {
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: OpenDevice::cpu().name,
+            preset: preset.into(),
+            data: data.name.clone(),
+            data_name: data.name.clone(),
+            classes: data.classes.clone(),
+            normalization: data.normalization.clone(),
+            input: data.input(),
+            seed,
+            model: config.model,
+            train: config.train,
+            memory: Memory::default(),
+        }
+    }
+
     /// The byte that stands for white: digits count to 16, picture files to 255.
     pub fn white(&self) -> u8 {
         if self.data_name == "digits" { 16 } else { 255 }
@@ -193,6 +212,16 @@ impl RunRecord {
         let record: RunRecord = serde_json::from_str(&text).map_err(|e| parse(e.to_string()))?;
         record.model.validate()?;
         record.train.validate()?;
+        let Normalization { scale, shift } = &record.normalization;
+        for (key, len, wanted) in [
+            ("normalization.scale", scale.len(), record.input.channels),
+            ("normalization.shift", shift.len(), record.input.channels),
+            ("classes", record.classes.len(), record.input.classes),
+        ] {
+            if len != wanted {
+                return Err(parse(format!("{key} has {len} entries where input has {wanted}")));
+            }
+        }
         Ok(record)
     }
 }

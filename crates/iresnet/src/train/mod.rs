@@ -172,6 +172,11 @@ pub fn train(
             ..Progress::default()
         };
         progress.epochs.push(epoch);
+        // A step can take weights out of range after the last loss that is looked at; such are not saved.
+        let last = progress.epochs.last().expect("just pushed");
+        if !model.is_finite() {
+            return Err(RunError::Diverged { loss: f32::NAN, epoch: last.epoch, step: batches });
+        }
         // The checkpoint is last: until it is written, a resumed run does this epoch's end again.
         dir.save_weights(&model, best)?;
         dir.save_metrics(&progress.epochs)?;
@@ -192,27 +197,18 @@ fn largest_sigma(model: &IResNet) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Input, ModelConfig};
+    use crate::model::ModelConfig;
 
     /// Of all training images, which the digits are few enough for.
     #[test]
     fn an_epoch_ends_with_the_statistics_of_the_weights_it_saves() {
         let data = crate::data::load("digits", std::path::Path::new(""), &()).unwrap();
         let RunConfig { model, train: recipe } = RunConfig::preset("digits").unwrap();
-        let record = RunRecord {
-            version: String::new(),
-            device: String::new(),
-            preset: "digits".into(),
-            data: "digits".into(),
-            data_name: "digits".into(),
-            classes: data.classes.clone(),
-            normalization: data.normalization.clone(),
-            input: Input { channels: 1, height: 8, width: 8, classes: 10 },
-            seed: 0,
+        let config = RunConfig {
             model: ModelConfig { blocks: vec![1, 1], norm: Norm::Spectral { coeff: 0.5 }, ..model },
             train: TrainConfig { epochs: 1, shift: 0, ..recipe },
-            memory: Default::default(),
         };
+        let record = RunRecord::new(&data, "digits", config, 0);
         let folder = tempfile::tempdir().unwrap();
         let dir = RunDir::create(folder.path(), &record, false).unwrap();
         train(&dir, &record, &data, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();

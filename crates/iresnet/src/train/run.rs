@@ -71,22 +71,19 @@ pub enum RunError {
     /// The weights do not load.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// The loss stopped being a number.
+    /// The loss, or a weight, stopped being a number.
     #[error(
         "the loss became {loss} in epoch {epoch}, step {step}; the last checkpoint is untouched; \
-         try a smaller train.learning_rate"
+         try a smaller train.learning_rate or a train.clip_norm, with another --out"
     )]
     Diverged {
-        /// The loss.
+        /// The loss; NaN where a weight is not finite.
         loss: f32,
         /// From 1.
         epoch: usize,
         /// From 1.
         step: usize,
     },
-    /// The data does not load.
-    #[error(transparent)]
-    Data(#[from] crate::data::DataError),
 }
 
 /// One epoch, a line of `metrics.jsonl`.
@@ -226,17 +223,27 @@ impl RunDir {
     /// # Errors
     /// If there are none yet, or they do not belong to the configuration.
     pub fn load(&self) -> Result<(RunRecord, IResNet), RunError> {
+        let (record, model, _) = self.load_with_bytes()?;
+        Ok((record, model))
+    }
+
+    /// The same, and the bytes of the file of weights.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn load_with_bytes(&self) -> Result<(RunRecord, IResNet, Vec<u8>), RunError> {
         let record = self.record()?;
         let path = self.path.join(LAST);
         if !path.is_file() {
             return Err(RunError::NotARun { path: self.path.clone(), missing: LAST });
         }
         let mut model = record.model.zeros(record.input, record.seed)?;
-        model.load_safetensors(&read(&path)?, &path)?;
-        Ok((record, model))
+        let bytes = read(&path)?;
+        model.load_safetensors(&bytes, &path)?;
+        Ok((record, model, bytes))
     }
 
-    /// Whether a run has ended, and how.
+    /// How far the checkpoint is, if there is one.
     ///
     /// # Errors
     /// A checkpoint that does not load.
@@ -252,7 +259,7 @@ impl RunDir {
     pub(crate) fn save_checkpoint(&self, model: &IResNet, sgd: &Sgd, progress: &Progress) -> Result<(), RunError> {
         let momentum = [(MOMENTUM[0], sgd.momentum[0].as_slice()), (MOMENTUM[1], sgd.momentum[1].as_slice())];
         let text = serde_json::to_string(progress).expect("progress is JSON");
-        let bytes = model.serialize_with(&momentum, &HashMap::from([(PROGRESS.to_string(), text)]));
+        let bytes = model.serialize_with(&momentum, HashMap::from([(PROGRESS.to_string(), text)]));
         write_atomically(&self.path.join(CHECKPOINT), &bytes)
     }
 
@@ -297,7 +304,7 @@ impl RunDir {
 
     /// Writes `last.safetensors`, and `best.safetensors` if this is the best epoch.
     pub(crate) fn save_weights(&self, model: &IResNet, best: bool) -> Result<(), RunError> {
-        let bytes = model.to_safetensors(&HashMap::new());
+        let bytes = model.to_safetensors();
         if best {
             write_atomically(&self.path.join(BEST), &bytes)?;
         }
@@ -319,7 +326,7 @@ const MOMENTUM: [&str; 2] = ["momentum.trunk", "momentum.head"];
 const PROGRESS: &str = "iresnet.progress";
 
 fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    fs::read(path).map_err(|source| WeightsError::Io { action: "read", path: path.into(), source })
+    fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })
 }
 
 fn progress_of(bytes: &[u8], path: &Path) -> Result<Progress, RunError> {

@@ -9,7 +9,7 @@ use iresnet::model::IResNet;
 use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
-use crate::args::CertifyArgs;
+use super::CertifyArgs;
 use crate::commands::data::load_for_run;
 use crate::terminal::bar;
 
@@ -57,7 +57,7 @@ pub fn run(
     };
     let error_percent = [error(model), error(&finalized.model)];
     let folder = RunDir::create(&dir.path().join("finalized"), record, true)?;
-    let weights = finalized.model.to_safetensors(&Default::default());
+    let weights = finalized.model.to_safetensors();
     write_atomically(&folder.path().join("last.safetensors"), &weights)?;
     super::save(&finalized.certificate, args.tolerance, folder.path())?;
     let report = Report {

@@ -6,7 +6,7 @@ use iresnet::model::IResNet;
 use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
-use crate::args::CertifyArgs;
+use super::CertifyArgs;
 use crate::commands::data::load_for_run;
 use crate::terminal::bar;
 
@@ -16,6 +16,7 @@ pub const RADII: [f64; 7] = [0.0, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1];
 /// What `margins.json` holds. Radii are L2 distances between images whose pixels go from 0, black, to 1.
 #[derive(Serialize)]
 pub struct Report {
+    /// Of the trunk's weights in use, as in the certificate.
     weights_sha256: String,
     data: String,
     /// Share of all test images that are classified rightly whatever is done within the radius.
@@ -35,7 +36,7 @@ struct AtRadius {
 struct Image {
     label: u32,
     prediction: usize,
-    /// No change smaller than this changes the prediction.
+    /// No change smaller than this changes the prediction, with the logits taken as exact.
     radius: f64,
 }
 
@@ -57,7 +58,7 @@ pub fn run(
     // A change of length r in pixels from 0 to 1 has at most this times r at the network's input.
     let steepest = record.normalization.scale.iter().map(|s| f64::from(s.abs())).fold(0.0, f64::max);
     let per_pixel = steepest * f64::from(record.white());
-    predictions.iter_mut().for_each(|p| p.radius = (p.radius / per_pixel).next_down());
+    predictions.iter_mut().for_each(|p| p.radius = (p.radius / per_pixel).next_down().max(0.0));
     let accuracy = certified_accuracy(&predictions, &test.labels, radii);
     let mut right: Vec<f64> = predictions
         .iter()
@@ -84,7 +85,9 @@ pub fn run(
     };
     write_atomically(&dir.path().join("margins.json"), serde_json::to_string_pretty(&report)?.as_bytes())?;
     if !args.json {
-        println!("accuracy that no change of an image within an L2 radius can lower (pixels from 0 to 1):");
+        println!(
+            "accuracy that no change of an image within an L2 radius can lower (pixels from 0 to 1, logits taken as exact):"
+        );
         for at in &report.certified_accuracy {
             println!("  radius {:<10} {:>6.2} %", at.radius, 100.0 * at.accuracy);
         }
