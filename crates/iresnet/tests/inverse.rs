@@ -139,6 +139,18 @@ fn error_bars_hold_where_all_terms_round_alike() {
 }
 
 #[test]
+fn constants_that_are_too_small_are_refuted() {
+    let (model, mut lipschitz, x) = deep();
+    let trunk = model.fixed_trunk();
+    let latent = trunk.forward_compensated(&x);
+    let last = lipschitz.len() - 1;
+    lipschitz[last] = 1e-4;
+    let stop = Stop { tolerance: 0.0, max_iterations: 100 };
+    let found = trunk.inverse(&latent, 20, &Picard, stop, Some(&lipschitz)).unwrap_err();
+    assert!(found.lipschitz == 1e-4 && found.step > found.allowed, "{found}");
+}
+
+#[test]
 fn steps_with_lost_digits_count_and_keep_the_limit() {
     let (model, lipschitz, x) = deep();
     let trunk = model.fixed_trunk();
