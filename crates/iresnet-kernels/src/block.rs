@@ -101,9 +101,6 @@ pub enum Purpose {
     Inference,
     /// Those, and products with the transposed Jacobian.
     Training,
-    /// As [`Purpose::Inference`], but without Winograd's transforms: slower, and where kernels see the same values the
-    /// results are the same to the bit, wherever else images differ.
-    Direct,
 }
 
 /// The weights of a block packed for many calls.
@@ -141,7 +138,7 @@ impl BlockPlan {
         assert!(shape.kernels.iter().all(|k| k % 2 == 1), "odd kernels, not {:?}", shape.kernels);
         let places = shape.places();
         let of = |i: usize| (&weights[places[2 * i].clone()], &weights[places[2 * i + 1].clone()]);
-        let convs = [0, 1, 2].map(|i| PackedConv::new(of(i).0, Some(of(i).1), shape.conv(i), level, purpose));
+        let convs = [0, 1, 2].map(|i| PackedConv::new(of(i).0, Some(of(i).1), shape.conv(i), level));
         let adjoints = (purpose == Purpose::Training)
             .then(|| [0, 1, 2].map(|i| PackedConv::adjoint(of(i).0, shape.conv(i), level)));
         let affine = affine.map(|maps| maps.map(|map| (map.scale.to_vec(), map.shift.to_vec())));

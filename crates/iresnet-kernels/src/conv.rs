@@ -4,7 +4,6 @@
 //! Register tiles are output channels by positions of whole vectors; the values of a kernel row pass by once for all
 //! of its taps.
 
-use crate::block::Purpose;
 use crate::buffer::Scratch;
 use crate::level::leveled;
 use crate::power::ConvShape;
@@ -79,12 +78,12 @@ const CO: usize = 4;
 
 impl PackedConv {
     /// Packs `[out, in, k, k]` weights for the kernel that is faster, or the direct one if that is the purpose.
-    pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level, purpose: Purpose) -> Self {
+    pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level) -> Self {
         let ConvShape { in_channels, out_channels, kernel, .. } = shape;
         let taps = kernel * kernel;
         assert_eq!(weights.len(), out_channels * in_channels * taps, "weights of a convolution");
         let pays = kernel == 3 && in_channels.min(out_channels) >= WINOGRAD_CHANNELS;
-        let weights = match pays && purpose != Purpose::Direct {
+        let weights = match pays {
             true => Weights::Winograd(WinogradConv::new(weights, shape, level)),
             false => Weights::Direct(pack_direct(weights, out_channels, in_channels, taps)),
         };
@@ -105,7 +104,7 @@ impl PackedConv {
             }
         }
         let shape = ConvShape { in_channels: out_channels, out_channels: in_channels, ..shape };
-        Self::new(&flipped, None, shape, level, Purpose::Training)
+        Self::new(&flipped, None, shape, level)
     }
 
     #[inline(always)]

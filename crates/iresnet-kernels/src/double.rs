@@ -137,16 +137,16 @@ fn convolve_inner<S: Simd>(x: &[D], weights: &[f64], bias: &[f64], conv: &ConvSh
     let (wide_weights, narrow_weights) = weights.split_at(wide.len() * taps);
     for (i, out) in wide_out.chunks_exact_mut(TOGETHER * area).enumerate() {
         let weights = &wide_weights[i * TOGETHER * taps..][..TOGETHER * taps];
-        channels::<TOGETHER>(x, weights, &wide[i * TOGETHER..][..TOGETHER], conv, out);
+        channels::<S, TOGETHER>(x, weights, &wide[i * TOGETHER..][..TOGETHER], conv, out);
     }
     for (i, out) in narrow_out.chunks_exact_mut(area).enumerate() {
-        channels::<1>(x, &narrow_weights[i * taps..][..taps], &narrow[i..=i], conv, out);
+        channels::<S, 1>(x, &narrow_weights[i * taps..][..taps], &narrow[i..=i], conv, out);
     }
 }
 
 /// `N` output channels at once.
 #[inline(always)]
-fn channels<const N: usize>(x: &[D], weights: &[f64], bias: &[f64], conv: &ConvShape, out: &mut [D]) {
+fn channels<S: Simd, const N: usize>(x: &[D], weights: &[f64], bias: &[f64], conv: &ConvShape, out: &mut [D]) {
     let (height, width, kernel, half) = (conv.height, conv.width, conv.kernel, conv.kernel / 2);
     let taps = conv.in_channels * kernel * kernel;
     for row in 0..height {
@@ -160,7 +160,7 @@ fn channels<const N: usize>(x: &[D], weights: &[f64], bias: &[f64], conv: &ConvS
                         for n in 0..N {
                             let weight = weights[n * taps + tap];
                             for l in 0..LANES {
-                                sums[n][l] += weight * x[l];
+                                sums[n][l] = S::fused(weight, x[l], sums[n][l]);
                             }
                         }
                     }

@@ -21,6 +21,11 @@ pub(crate) trait Simd: Copy {
     fn mul(self, other: Self) -> Self;
     /// `self * factor + addend`, fused where the level can.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// `a b + c` in float64, fused where the level can.
+    #[inline(always)]
+    fn fused(a: f64, b: f64, c: f64) -> f64 {
+        a.mul_add(b, c)
+    }
     /// `max(self, 0)`; NaN stays NaN.
     fn relu(self) -> Self;
     /// 1 where `self > 0`, else 0.
@@ -96,6 +101,10 @@ impl Simd for V {
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         std::array::from_fn(|l| self[l] * factor[l] + addend[l])
+    }
+    #[inline(always)]
+    fn fused(a: f64, b: f64, c: f64) -> f64 {
+        a * b + c
     }
     #[inline(always)]
     fn relu(self) -> Self {

@@ -67,7 +67,7 @@ fn deep() -> (IResNet, Vec<f64>, Vec<f32>) {
 }
 
 #[test]
-fn lost_digits_bring_certified_inverses_closer() {
+fn double_precision_brings_certified_inverses_closer() {
     let (model, lipschitz, x) = deep();
     let trunk = model.fixed_trunk();
     let error = |latent: &[f32], tolerance: f64, lipschitz: Option<&[f64]>| {
@@ -78,7 +78,7 @@ fn lost_digits_bring_certified_inverses_closer() {
         assert!(report.images.iter().all(|image| image.error_bar.is_none()), "bars are asked for");
         errors.iter().sum::<f64>() / 20.0
     };
-    let (plain, kept) = (trunk.forward(&x), trunk.forward_compensated(&x));
+    let (plain, kept) = (trunk.forward(&x), trunk.forward_precise(&x));
     let distance = iresnet::evaluate::normed_l2(&kept, &plain);
     assert!(distance > 0.0 && distance < 1e-6, "the same function: {distance:e}");
     let before = error(&plain, 0.0, None);
@@ -142,7 +142,7 @@ fn error_bars_hold_where_all_terms_round_alike() {
 fn constants_that_are_too_small_are_refuted() {
     let (model, mut lipschitz, x) = deep();
     let trunk = model.fixed_trunk();
-    let latent = trunk.forward_compensated(&x);
+    let latent = trunk.forward_precise(&x);
     let last = lipschitz.len() - 1;
     lipschitz[last] = 1e-4;
     let stop = Stop { tolerance: 0.0, max_iterations: 100 };
@@ -151,10 +151,10 @@ fn constants_that_are_too_small_are_refuted() {
 }
 
 #[test]
-fn steps_with_lost_digits_count_and_keep_the_limit() {
+fn steps_in_double_precision_count_and_keep_the_limit() {
     let (model, lipschitz, x) = deep();
     let trunk = model.fixed_trunk();
-    let latent = trunk.forward_compensated(&x);
+    let latent = trunk.forward_precise(&x);
     let run = |max_iterations: usize, lipschitz: Option<&[f64]>| {
         let stop = Stop { tolerance: 0.0, max_iterations };
         trunk.inverse(&latent, 20, &Picard, stop, lipschitz).unwrap().1
@@ -198,10 +198,10 @@ fn sums_of_constants_are_exact_through_all_stages() {
     let lipschitz = Certificate::of(&model, |_, _| {}).contractions(&model).unwrap();
     let (x, trunk) = (values(images(20, input)), model.fixed_trunk());
     let plain = trunk.forward(&x);
-    let latent = trunk.forward_compensated(&x);
+    let latent = trunk.forward_precise(&x);
     // Latents differ by plain rounding, at most half a unit for each of eleven sums of values up to 8.
     assert_ne!(plain, latent);
-    assert!(plain.iter().zip(&latent).all(|(a, b)| (a - b).abs() < 11.0 * 4.8e-7), "a permuted low part is larger");
+    assert!(plain.iter().zip(&latent).all(|(a, b)| (a - b).abs() < 11.0 * 4.8e-7), "another function is further off");
     let stop = Stop { tolerance: 0.0, max_iterations: 100 };
     let furthest = |latent: &[f32], lipschitz: Option<&[f64]>| {
         let (images, _) = trunk.inverse(latent, 20, &Picard, stop, lipschitz).unwrap();

@@ -9,8 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::IResNet;
-use super::compensated::refine;
-use super::proof;
+use super::double::{expands, refine, wide};
 use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
 use crate::evaluate::length;
@@ -48,7 +47,7 @@ impl Branch<f32> for ConvBranch<'_> {
 
     fn is_refuted(&self, y: &[f32], x: &[f32]) -> bool {
         let lipschitz = self.lipschitz.unwrap_or(f64::INFINITY);
-        proof::expands(self.double, y, x, lipschitz)
+        expands(self.double, y, x, lipschitz)
     }
 
     fn fixed_point(&self, y: &[f32], x: &mut [f32], scratch: &mut Workspace) -> [f64; LANES] {
@@ -250,9 +249,9 @@ impl FixedTrunk {
         let samples = latent.len() / shape.len();
         let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
         iresnet_kernels::pack(latent, shape, &mut packs);
-        // What float32 rounds away of the activations, where steps are sure to come closer.
-        let exact = stop.tolerance >= 0.0 && lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
-        let mut low = vec![0.0; if exact { packs.len() } else { 0 }];
+        // The same in float64, where steps are sure to come closer.
+        let precise = stop.tolerance >= 0.0 && lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
+        let mut doubles = if precise { wide(&packs) } else { Vec::new() };
         let mut by_block: Vec<Vec<SampleReport>> = Vec::with_capacity(self.plans.len());
         let mut index = self.plans.len();
         for (s, stage) in layout.stages.iter().enumerate().rev() {
@@ -265,8 +264,8 @@ impl FixedTrunk {
                 };
                 let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
                 let mut solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
-                if exact {
-                    refine(&self.direct[index], &packs, &mut low, &mut solved, stop);
+                if precise {
+                    doubles = refine(&self.doubles[index], &doubles, &mut solved, stop);
                 }
                 packs = solved.x;
                 by_block.push(solved.reports);
@@ -274,7 +273,7 @@ impl FixedTrunk {
             if s > 0 {
                 let before = layout.stages[s - 1].image;
                 packs = upsample(&packs, shape, before);
-                low = upsample(&low, shape, before);
+                doubles = upsample(&doubles, shape, before);
                 shape = before;
             }
         }

@@ -14,9 +14,9 @@
 //! Weights are plain data in flat arenas ([`layout`]); [`effective`] turns them into the weights in use, which
 //! training, inverse and audit share. [`trunk`](self) runs on the fused kernels, [`composed`](self) on any back end.
 
-mod compensated;
 mod composed;
 mod config;
+mod double;
 mod dropout;
 pub mod effective;
 mod head;
@@ -27,7 +27,6 @@ mod memory;
 mod norms;
 mod operation;
 mod presets;
-mod proof;
 mod summary;
 mod tape;
 mod trunk;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use iresnet_kernels::{Affine, BlockPlan, DoubleBlock, ImageShape, LANES, Purpose, with_workspace};
 use rayon::prelude::*;
 
-use super::compensated;
 use super::effective::{BlockWeights, EffectiveWeights};
 use super::layout::{Block, Layout};
 use crate::solve::Scalar;
@@ -47,8 +46,8 @@ pub(crate) fn downsample<T: Scalar>(packs: &[T], shape: ImageShape, to: ImageSha
 }
 
 /// Its inverse, which is also its adjoint; `to` is the larger image.
-pub(crate) fn upsample(packs: &[f32], shape: ImageShape, to: ImageShape) -> Vec<f32> {
-    let mut out = vec![0.0; packs.len() / shape.pack_len() * to.pack_len()];
+pub(crate) fn upsample<T: Scalar>(packs: &[T], shape: ImageShape, to: ImageShape) -> Vec<T> {
+    let mut out = vec![T::ZERO; packs.len() / shape.pack_len() * to.pack_len()];
     iresnet_kernels::pixel_shuffle(packs, to, &mut out);
     out
 }
@@ -57,8 +56,6 @@ pub(crate) fn upsample(packs: &[f32], shape: ImageShape, to: ImageShape) -> Vec<
 pub struct FixedTrunk {
     pub(crate) layout: Arc<Layout>,
     pub(crate) plans: Vec<BlockPlan>,
-    /// The same blocks without Winograd's transforms, for sums that keep lost digits.
-    pub(crate) direct: Vec<BlockPlan>,
     /// The same blocks in float64.
     pub(crate) doubles: Vec<DoubleBlock>,
 }
@@ -66,12 +63,11 @@ pub struct FixedTrunk {
 impl FixedTrunk {
     /// Prepares the kernels for `weights`.
     pub fn new(layout: Arc<Layout>, weights: &EffectiveWeights) -> Self {
-        let plans =
-            |purpose| layout.blocks().zip(&weights.blocks).map(move |(block, weights)| plan(block, weights, purpose));
-        let (plans, direct) = (plans(Purpose::Inference).collect(), plans(Purpose::Direct).collect());
-        let blocks = layout.blocks().zip(&weights.blocks);
-        let doubles = blocks.map(|(block, weights)| DoubleBlock::new(&block.shape, &weights.weights, affine(weights)));
-        FixedTrunk { doubles: doubles.collect(), layout, plans, direct }
+        let blocks = || layout.blocks().zip(&weights.blocks);
+        let plans = blocks().map(|(block, weights)| plan(block, weights, Purpose::Inference)).collect();
+        let doubles =
+            blocks().map(|(block, weights)| DoubleBlock::new(&block.shape, &weights.weights, affine(weights)));
+        FixedTrunk { doubles: doubles.collect(), layout, plans }
     }
 
     /// Latents of `images`.
@@ -90,30 +86,11 @@ impl FixedTrunk {
         })
     }
 
-    /// The same with the digits that residual sums lose in float32: a certified inverse of these latents comes closer.
-    /// Finite values only: infinite ones become NaN. Takes about a tenth longer.
-    pub fn forward_compensated(&self, images: &[f32]) -> Vec<f32> {
-        let mut low: Vec<f32> = Vec::new();
-        let mut shape = self.layout.padded;
-        self.run(&self.direct, images, |plans, packs| {
-            let image = plans[0].shape().image;
-            low = if low.is_empty() { vec![0.0; packs.len()] } else { downsample(&low, shape, image) };
-            shape = image;
-            let packs = packs.par_chunks_mut(image.pack_len()).zip(low.par_chunks_mut(image.pack_len()));
-            packs.for_each(|(pack, low)| {
-                let mut g = vec![0.0; pack.len()];
-                with_workspace(|workspace| {
-                    plans.iter().for_each(|plan| compensated::forward_pack(plan, pack, low, &mut g, workspace));
-                });
-            });
-        })
-    }
-
-    /// The latents that suit an inverse with these certified constants: compensated ones for a certified inverse, which
-    /// takes its last steps in the same way, plain ones for any other.
+    /// The latents that suit an inverse with these certified constants: precise ones ([`Self::forward_precise`]) for a
+    /// certified inverse, which takes its last steps in the same way, plain ones for any other.
     pub fn forward_to_invert(&self, images: &[f32], lipschitz: Option<&[f64]>) -> Vec<f32> {
         match lipschitz {
-            Some(_) => self.forward_compensated(images),
+            Some(_) => self.forward_precise(images),
             None => self.forward(images),
         }
     }

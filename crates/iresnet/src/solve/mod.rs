@@ -127,7 +127,7 @@ pub struct SampleReport {
     /// Evaluations of `g`.
     pub evaluations: usize,
     /// Length of the last plain step: the residual `||x + g(x) - y||` of the iterate before the last. A certified network's
-    /// last steps at round-off, which keep lost digits, are not looked at.
+    /// last steps in float64 are not looked at.
     pub residual: f64,
     /// Bound on `||x - x*||` up to the estimate of round-off; only with a certified `L < 1`, and only for finite results.
     pub error_bar: Option<f64>,
