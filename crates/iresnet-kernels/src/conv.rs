@@ -77,7 +77,7 @@ const WINOGRAD_CHANNELS: usize = 4;
 const CO: usize = 4;
 
 impl PackedConv {
-    /// Packs `[out, in, k, k]` weights for the kernel that is faster, or the direct one if that is the purpose.
+    /// Packs `[out, in, k, k]` weights for the kernel that is faster.
     pub(crate) fn new(weights: &[f32], bias: Option<&[f32]>, shape: ConvShape, level: Level) -> Self {
         let ConvShape { in_channels, out_channels, kernel, .. } = shape;
         let taps = kernel * kernel;

@@ -55,7 +55,7 @@ impl DoubleBlock {
             let tap = |t: usize| length(weight[t..].iter().step_by(taps));
             let constant = if prepared { activate(shape.activation, 0.0).abs() } else { 0.0 };
             Stage {
-                gain: map.map_or(1.0, |map| map.scale.iter().fold(0.0, |gain: f64, s| gain.max(f64::from(s.abs())))),
+                gain: map.map_or(1.0, |map| largest(map.scale)),
                 shift: pixels * (map.map_or(0.0, |map| length(map.shift.iter())) + constant * root(conv.in_channels)),
                 norm: (0..taps).map(tap).sum(),
                 bias: pixels * length(bias.iter()),
@@ -116,6 +116,12 @@ impl DoubleBlock {
             out.iter_mut().zip(z.as_flattened()).for_each(|(out, g)| *out = step * g);
         }
     }
+}
+
+/// The largest absolute value; NaN if there is one.
+fn largest(values: &[f32]) -> f64 {
+    let larger = |a: f64, v: &f32| if f64::from(v.abs()) <= a { a } else { f64::from(v.abs()) };
+    if values.iter().any(|v| v.is_nan()) { f64::NAN } else { values.iter().fold(0.0, larger) }
 }
 
 fn root(count: usize) -> f64 {

@@ -18,7 +18,14 @@ pub const NETWORK_BLOCKS: [(usize, usize, usize); 9] = [
 /// `κ(z)`
 pub fn activate(kind: Activation, z: f64) -> f64 {
     match kind {
-        Activation::Relu => z.max(0.0),
+        // NaN stays NaN.
+        Activation::Relu => {
+            if z <= 0.0 {
+                0.0
+            } else {
+                z
+            }
+        }
         Activation::Elu => {
             if z > 0.0 {
                 z

@@ -129,9 +129,9 @@ pub(crate) fn refine(block: &DoubleBlock, y: &[f64], solved: &mut Solved<f32>, s
         for _ in 0..STEPS {
             let mut moving = [false; LANES];
             for (moving, report) in moving.iter_mut().zip(reports.iter_mut()) {
-                // Converged to a tolerance of zero is a fixed point of the rounded step.
-                let settled =
-                    report.outcome == Outcome::RoundOffFloor || (stop.tolerance == 0.0 && report.outcome.is_success());
+                // A converged sample without residual is a fixed point of the rounded step.
+                let fixed = report.outcome == Outcome::Converged && (stop.tolerance == 0.0 || report.residual == 0.0);
+                let settled = fixed || report.outcome == Outcome::RoundOffFloor;
                 *moving = settled && report.iterations < stop.max_iterations;
                 report.iterations += usize::from(*moving);
                 report.evaluations += usize::from(*moving);

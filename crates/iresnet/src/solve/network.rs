@@ -8,7 +8,7 @@
 /// each divided by what the blocks that follow amplify it by.
 ///
 /// Shares shrink fast where constants are near 1, and soon lie below the rounding of the number format; a solver then
-/// ends at that floor, and only [`network_error_bar`] can say what was reached. `None` unless every constant is in
+/// ends at that floor, and error bars say what was reached. `None` unless every constant is in
 /// `[0, 1)`.
 pub fn share_tolerance(tolerance: f64, constants: &[f64]) -> Option<Vec<f64>> {
     let contractive = constants.iter().all(|lipschitz| (0.0..1.0).contains(lipschitz));
@@ -23,7 +23,8 @@ pub fn share_tolerance(tolerance: f64, constants: &[f64]) -> Option<Vec<f64>> {
     })
 }
 
-/// Bound on the distance of the whole inverse from the true preimage, from the error bars of its blocks.
+/// Bound on the distance of the whole inverse from the true preimage, from the error bars of its blocks: as good as these, up
+/// to their estimate of round-off.
 ///
 /// `None` if a block has no bar, or a constant is not in `[0, 1)`.
 ///
