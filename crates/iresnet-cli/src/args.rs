@@ -125,19 +125,55 @@ impl NormKind {
     }
 }
 
-/// A preset with `--set KEY=VALUE`, but for its normalisation, which `instead` says how to choose.
-pub fn preset_with(preset: &str, set: &[String], instead: &str) -> Result<RunConfig> {
-    if let Some(assignment) = set.iter().find(|text| text.trim_start().starts_with("model.norm")) {
-        return Err(UsageError(format!("--set {assignment}: {instead}")).into());
-    }
-    RunConfig::preset_with(preset, set).map_err(|e| UsageError(e.to_string()).into())
+/// What is trained, and how, but for the normalisation.
+#[derive(Args, Debug)]
+pub struct Recipe {
+    /// `digits` (embedded), `mnist`, `cifar10`, or a folder with train/<class>/*.png|jpg and test/<class>/...
+    #[arg(long, default_value = "digits")]
+    pub data: String,
+    #[command(flatten)]
+    pub data_dir: DataDir,
+    /// Named configuration [default: one that suits the data and two cores; see `iresnet summary --list`]
+    #[arg(long)]
+    pub preset: Option<String>,
+    /// Passes over the training set; the learning-rate schedule scales with it [default: the preset's]
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Seed of weights, order, augmentation and dropout
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Threads [default: all cores]
+    #[arg(long)]
+    pub threads: Option<usize>,
 }
 
-/// The preset that suits a data set on two cores.
-pub fn default_preset(data: &str) -> &'static str {
-    match data {
-        "digits" => "digits",
-        "mnist" => "small-mnist",
-        _ => "small-cifar10",
+impl Recipe {
+    /// The preset that was named, or the one that suits the data on two cores.
+    pub fn preset_name(&self) -> &str {
+        self.preset.as_deref().unwrap_or(match self.data.as_str() {
+            "digits" => "digits",
+            "mnist" => "small-mnist",
+            _ => "small-cifar10",
+        })
     }
+
+    /// The preset with the changes asked for, but for its normalisation, which `instead` says how to choose.
+    pub fn config(&self, instead: &str) -> Result<RunConfig> {
+        if let Some(assignment) = self.set.iter().find(|text| text.trim_start().starts_with("model.norm")) {
+            return Err(UsageError(format!("--set {assignment}: {instead}")).into());
+        }
+        let mut config =
+            RunConfig::preset_with(self.preset_name(), &self.set).map_err(|e| UsageError(e.to_string()))?;
+        config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
+        Ok(config)
+    }
+}
+
+/// Checks a configuration that options have changed.
+pub fn checked(config: RunConfig) -> Result<RunConfig> {
+    config.validate().map_err(|e| UsageError(e.to_string()))?;
+    Ok(config)
 }

@@ -56,7 +56,8 @@ impl DoubleBlock {
             let constant = if prepared { activate(shape.activation, 0.0).abs() } else { 0.0 };
             Stage {
                 gain: map.map_or(1.0, |map| largest(map.scale)),
-                shift: pixels * (map.map_or(0.0, |map| length(map.shift.iter())) + constant * root(conv.in_channels)),
+                shift: pixels
+                    * (map.map_or(0.0, |map| length(map.shift.iter())) + constant * (conv.in_channels as f64).sqrt()),
                 norm: (0..taps).map(tap).sum(),
                 bias: pixels * length(bias.iter()),
                 operations: (conv.in_channels * taps) as f64 + 4.0 + ACTIVATION,
@@ -120,12 +121,8 @@ impl DoubleBlock {
 
 /// The largest absolute value; NaN if there is one.
 fn largest(values: &[f32]) -> f64 {
-    let larger = |a: f64, v: &f32| if f64::from(v.abs()) <= a { a } else { f64::from(v.abs()) };
-    if values.iter().any(|v| v.is_nan()) { f64::NAN } else { values.iter().fold(0.0, larger) }
-}
-
-fn root(count: usize) -> f64 {
-    (count as f64).sqrt()
+    let sizes = values.iter().map(|v| f64::from(v.abs()));
+    sizes.fold(0.0, |largest: f64, size| if largest >= size || largest.is_nan() { largest } else { size })
 }
 
 fn length<'a>(values: impl Iterator<Item = &'a f32>) -> f64 {

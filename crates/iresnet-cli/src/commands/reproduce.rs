@@ -19,7 +19,7 @@ use iresnet_lab::{LabError, figure1, figure2, figure3, figure4, table1, timing};
 use serde_json::{Value, json};
 
 use super::{Verdict, data::load, make_folder};
-use crate::args::{DataDir, UsageError, default_preset, preset_with};
+use crate::args::{Recipe, checked};
 use crate::terminal::{self, TrainingProgress};
 
 /// A part of the report.
@@ -41,26 +41,8 @@ pub enum Part {
 
 #[derive(Args, Debug)]
 pub struct ReproduceArgs {
-    /// `digits`, `mnist`, `cifar10` or an image folder
-    #[arg(long, default_value = "digits")]
-    data: String,
     #[command(flatten)]
-    data_dir: DataDir,
-    /// Named configuration [default: one that suits the data and two cores]
-    #[arg(long)]
-    preset: Option<String>,
-    /// Passes over the training set for each network [default: the preset's]
-    #[arg(long)]
-    epochs: Option<usize>,
-    /// Seed
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Threads [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
+    recipe: Recipe,
     /// Only these parts, separated by commas, in DIR/parts.html and so on; DIR/report.html stays as it is
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
@@ -93,17 +75,15 @@ impl ReproduceArgs {
 const INVERTED: usize = 1000;
 
 pub fn run(args: ReproduceArgs) -> Result<Verdict> {
-    let preset: String = args.preset.clone().unwrap_or_else(|| default_preset(&args.data).into());
-    let mut config = preset_with(&preset, &args.set, "the report trains all six normalisations")?;
-    config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
-    config.validate().map_err(|e| UsageError(e.to_string()))?;
-    terminal::set_threads(args.threads)?;
-    let loaded = load(&args.data, &args.data_dir)?;
+    let Recipe { data, data_dir, seed, threads, .. } = &args.recipe;
+    let config = checked(args.recipe.config("the report trains all six normalisations")?)?;
+    terminal::set_threads(*threads)?;
+    let loaded = load(data, data_dir)?;
     let name = &loaded.split.name;
     let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(" (image folder)")).into());
     // The place of the results is opened before hours of work go into them.
     make_folder(&out)?;
-    let record = loaded.record(&preset, config, args.seed);
+    let record = loaded.record(args.recipe.preset_name(), config, *seed);
     // Some parts are no report, and leave an earlier one alone.
     let file = if args.only.is_empty() { "report" } else { "parts" };
     let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };

@@ -9,52 +9,34 @@ use iresnet::model::{Layout, Memory, available_bytes};
 use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, train};
 
 use super::{Verdict, data::load};
-use crate::args::{DataDir, DeviceArg, NormKind, UsageError, default_preset, only_on_cpu, preset_with};
+use crate::args::{DeviceArg, NormKind, Recipe, UsageError, checked, only_on_cpu};
 use crate::terminal::{self, TrainingProgress};
 
 #[derive(Args, Debug)]
 pub struct TrainArgs {
-    /// `digits` (embedded), `mnist`, `cifar10`, or a folder with train/<class>/*.png|jpg and test/<class>/...
-    #[arg(long, default_value = "digits")]
-    data: String,
     #[command(flatten)]
-    data_dir: DataDir,
-    /// Named configuration [default: one that suits the data and two cores; see `iresnet summary --list`]
-    #[arg(long)]
-    preset: Option<String>,
+    recipe: Recipe,
     /// Normalisation of the trunk
     #[arg(long, value_enum, default_value = "spectral")]
     norm: NormKind,
     /// Coefficient c of spectral normalisation, strictly between 0 and 1
     #[arg(long, default_value_t = 0.9)]
     coeff: f64,
-    /// Passes over the training set; the learning-rate schedule scales with it [default: the preset's]
-    #[arg(long)]
-    epochs: Option<usize>,
     /// Images a step [default: the preset's]
     #[arg(long)]
     batch: Option<usize>,
-    /// Seed of weights, order, augmentation and dropout
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
     /// Run folder
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
     /// Go on from the checkpoint in the run folder, with the same options (the schedule depends on --epochs)
     #[arg(long)]
     resume: bool,
-    /// Change one value of the preset, such as `--set model.dropout=0`; repeatable
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
     /// What to keep for the backward pass: standard (all), checkpoint=K (every K-th activation), reversible (only what
     /// leaves a stage; inputs are recovered by the inverse), or auto (what fits the memory available)
     #[arg(long, default_value = "auto", value_name = "MODE")]
     memory: MemoryChoice,
     #[command(flatten)]
     device: DeviceArg,
-    /// Threads [default: all cores]
-    #[arg(long)]
-    threads: Option<usize>,
 }
 
 /// `--memory`: a mode, or the choice of one.
@@ -78,26 +60,19 @@ impl std::str::FromStr for MemoryChoice {
 impl TrainArgs {
     /// The configuration that the options ask for.
     fn config(&self) -> Result<RunConfig> {
-        let mut config = preset_with(&self.preset_name(), &self.set, "--norm and --coeff choose the normalisation")?;
+        let mut config = self.recipe.config("--norm and --coeff choose the normalisation")?;
         config.model.norm = self.norm.norm(self.coeff);
-        config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
         config.train.batch_size = self.batch.unwrap_or(config.train.batch_size);
-        config.validate().map_err(|e| UsageError(e.to_string()))?;
-        Ok(config)
-    }
-
-    /// The preset that was named, or the one that suits the data.
-    fn preset_name(&self) -> String {
-        self.preset.clone().unwrap_or_else(|| default_preset(&self.data).into())
+        checked(config)
     }
 }
 
 pub fn run(args: TrainArgs) -> Result<Verdict> {
     let config = args.config()?;
-    terminal::set_threads(args.threads)?;
+    terminal::set_threads(args.recipe.threads)?;
     let device = args.device.open()?;
-    let loaded = load(&args.data, &args.data_dir)?;
-    let mut record = loaded.record(&args.preset_name(), config, args.seed);
+    let loaded = load(&args.recipe.data, &args.recipe.data_dir)?;
+    let mut record = loaded.record(args.recipe.preset_name(), config, args.recipe.seed);
     if args.device.choice == DeviceChoice::Vulkan {
         eprintln!("device: {}", device.name);
     }

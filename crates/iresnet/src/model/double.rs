@@ -15,6 +15,7 @@ use iresnet_kernels::{DoubleBlock, LANES, pack, unpack};
 use rayon::prelude::*;
 
 use super::trunk::{FixedTrunk, downsample, enter};
+use crate::residual;
 use crate::solve::{Outcome, Solved, Stop};
 
 /// Covers the rounding of the lengths computed here, whose sums have fewer than ten million terms.
@@ -160,21 +161,18 @@ fn lengths(values: impl Iterator<Item = f64>) -> [f64; LANES] {
 
 /// Whether `Lip(h g) > lipschitz` for certain, from the next two points of the iteration `x <- y - h g(x)`.
 pub(crate) fn expands(block: &DoubleBlock, y: &[f32], x: &[f32], lipschitz: f64) -> bool {
-    // One sample in the first lane.
-    let branch = |x: &[f64]| -> Vec<f64> {
-        let mut pack = vec![0.0; x.len() * LANES];
-        pack.iter_mut().step_by(LANES).zip(x).for_each(|(to, x)| *to = *x);
-        let mut g = vec![0.0; pack.len()];
-        block.branch(&pack, &mut g);
-        g.into_iter().step_by(LANES).collect()
+    // One sample, in the first lane.
+    let packed = |sample: &[f32]| wide(&residual::pack(sample, sample.len()));
+    let branch = |x: &[f64]| {
+        let mut g = vec![0.0; x.len()];
+        block.branch(x, &mut g);
+        g
     };
-    let length = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
-    let a = wide(x);
+    let apart = |a: &[f64], b: &[f64]| lengths(a.iter().zip(b).map(|(a, b)| a - b))[0];
+    let rounding = |x: &[f64]| block.rounding(lengths(x.iter().copied())[0] * UP);
+    let a = packed(x);
     let at_a = branch(&a);
-    let b: Vec<f64> = y.iter().zip(&at_a).map(|(y, g)| f64::from(*y) - g).collect();
+    let b: Vec<f64> = packed(y).iter().zip(&at_a).map(|(y, g)| y - g).collect();
     let at_b = branch(&b);
-    let apart = length(&mut a.iter().zip(&b).map(|(a, b)| a - b));
-    let moved = length(&mut at_a.iter().zip(&at_b).map(|(a, b)| a - b));
-    let rounding = [&a, &b].map(|x| block.rounding(length(&mut x.iter().copied()) * UP));
-    moved > (lipschitz * apart * UP + rounding[0] + rounding[1]) * UP
+    apart(&at_a, &at_b) > (lipschitz * apart(&a, &b) * UP + rounding(&a) + rounding(&b)) * UP
 }

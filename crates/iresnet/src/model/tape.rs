@@ -103,8 +103,8 @@ impl std::fmt::Debug for Tape {
 impl TrainingPass {
     /// Latents of `images` (NCHW), with dropout and batch statistics.
     pub(crate) fn forward(&self, images: &[f32], trunk: &[f32]) -> (Vec<f32>, Tape, BatchStatistics) {
-        let (layout, input) = (&self.layout, self.layout.input);
-        let samples = images.len() / input.len();
+        let layout = &self.layout;
+        let samples = layout.samples(images);
         let mut statistics =
             BatchStatistics { mean: vec![0.0; layout.statistics_len], var: vec![0.0; layout.statistics_len] };
         let mut shape = layout.padded;
