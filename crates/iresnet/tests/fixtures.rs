@@ -212,6 +212,7 @@ fn a_training_step_agrees() {
             momentum: optimizer.momentum,
             weight_decay: optimizer.weight_decay,
             clip_norm: 0.0,
+            muon_rate: 0.0,
             milestones: vec![],
             decay: 1.0,
             shift: 0,

@@ -184,6 +184,10 @@ fn recipe(RunConfig { model, train }: &RunConfig) -> String {
         0.0 => String::new(),
         length => format!(", gradients shortened to {length}"),
     };
+    let muon = match train.muon_rate {
+        0.0 => String::new(),
+        rate => format!(", kernels by Muon with rate {rate}"),
+    };
     let dropout = match model.dropout {
         0.0 => "no dropout".into(),
         probability => format!("dropout {probability}"),
@@ -194,7 +198,7 @@ fn recipe(RunConfig { model, train }: &RunConfig) -> String {
     };
     let flips = if train.flip { " and flips" } else { "" };
     format!(
-        "SGD with momentum {}, batch {}, {rate}, weight decay {}{clipped}, {dropout}{shifts}{flips}.",
+        "SGD with momentum {}, batch {}, {rate}{muon}, weight decay {}{clipped}, {dropout}{shifts}{flips}.",
         train.momentum, train.batch_size, train.weight_decay
     )
 }

@@ -26,9 +26,12 @@ pub struct TrainConfig {
     /// not finite stay so.
     #[serde(default)]
     pub clip_norm: f64,
-    /// Fractions of the epochs after which the rate falls; they scale with `epochs`.
+    /// Learning rate at the start of Muon, for the kernels of the trunk; 0 leaves them to SGD like all other parameters.
+    #[serde(default)]
+    pub muon_rate: f64,
+    /// Fractions of the epochs after which the rates fall; they scale with `epochs`.
     pub milestones: Vec<f64>,
-    /// What the rate is multiplied by at each milestone.
+    /// What the rates are multiplied by at each milestone.
     pub decay: f64,
     /// Random shifts of up to this many pixels.
     pub shift: usize,
@@ -57,7 +60,11 @@ impl TrainConfig {
         if !(0.0..1.0).contains(&self.momentum) {
             return Err(value_error("train.momentum", self.momentum, "a number from 0 up to, but not including, 1"));
         }
-        for (key, value) in [("train.weight_decay", self.weight_decay), ("train.clip_norm", self.clip_norm)] {
+        for (key, value) in [
+            ("train.weight_decay", self.weight_decay),
+            ("train.clip_norm", self.clip_norm),
+            ("train.muon_rate", self.muon_rate),
+        ] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(value_error(key, value, "zero or a positive number"));
             }
@@ -231,11 +238,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recipes_from_before_clipping_load_and_unknown_keys_do_not() {
+    fn recipes_from_before_clipping_and_muon_load_and_unknown_keys_do_not() {
         let config = TrainConfig { clip_norm: 0.0, ..RunConfig::preset("digits").unwrap().train };
         let mut json = serde_json::to_value(&config).unwrap();
         let fields = json.as_object_mut().unwrap();
         fields.remove("clip_norm");
+        fields.remove("muon_rate");
         let read = |fields: &serde_json::Map<String, serde_json::Value>| {
             serde_json::from_value::<TrainConfig>(fields.clone().into())
         };
@@ -245,12 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn lengths_to_shorten_to_are_not_negative() {
-        for (value, good) in [("1.5", true), ("0", true), ("-1", false), ("nan", false)] {
-            let config = RunConfig::preset_with("digits", &[format!("train.clip_norm={value}")]);
-            assert_eq!(config.is_ok(), good, "{value}");
-            if let Err(error) = config {
-                assert!(error.to_string().contains("clip_norm"), "{error}");
+    fn clipping_and_muon_are_not_negative() {
+        for key in ["clip_norm", "muon_rate"] {
+            for (value, good) in [("1.5", true), ("0", true), ("-1", false), ("nan", false)] {
+                let config = RunConfig::preset_with("digits", &[format!("train.{key}={value}")]);
+                assert_eq!(config.is_ok(), good, "{key}={value}");
+                if let Err(error) = config {
+                    assert!(error.to_string().contains(key), "{error}");
+                }
             }
         }
     }

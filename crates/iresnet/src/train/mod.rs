@@ -6,6 +6,7 @@
 //! are tested. Checkpoints are written after every epoch, every few minutes, and when a run is asked to stop.
 
 mod config;
+mod muon;
 mod optimizer;
 mod run;
 
