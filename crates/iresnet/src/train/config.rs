@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn recipes_from_before_clipping_and_muon_load_and_unknown_keys_do_not() {
-        let config = TrainConfig { clip_norm: 0.0, ..RunConfig::preset("digits").unwrap().train };
+        let config = TrainConfig { clip_norm: 0.0, muon_rate: 0.0, ..RunConfig::preset("digits").unwrap().train };
         let mut json = serde_json::to_value(&config).unwrap();
         let fields = json.as_object_mut().unwrap();
         fields.remove("clip_norm");

@@ -90,7 +90,7 @@ mod tests {
     use crate::model::Input;
     use crate::train::RunConfig;
 
-    /// How far one step with momentum and decay off moves all parameters along the gradient, for a gradient of length 5.
+    /// How far one step without momentum, decay and Muon moves all parameters along the gradient, for a gradient of length 5.
     fn moved(clip_norm: f64) -> f64 {
         let config = RunConfig::preset("digits").unwrap();
         let input = Input { channels: 1, height: 8, width: 8, classes: 10 };
@@ -98,7 +98,7 @@ mod tests {
         let mut gradients = Gradients { trunk: vec![0.0; model.trunk.len()], head: vec![0.0; model.head.len()] };
         (gradients.trunk[3], gradients.head[1]) = (3.0, 4.0);
         let before = [model.trunk[3], model.head[1]];
-        let config = TrainConfig { clip_norm, weight_decay: 0.0, ..config.train };
+        let config = TrainConfig { clip_norm, weight_decay: 0.0, muon_rate: 0.0, ..config.train };
         Sgd::new(&model).step(&mut model, &gradients, &config, 0.01);
         let along = [model.trunk[3], model.head[1]].map(f64::from);
         let step = [f64::from(before[0]) - along[0], f64::from(before[1]) - along[1]];
