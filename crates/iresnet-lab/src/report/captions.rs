@@ -192,13 +192,16 @@ fn recipe(RunConfig { model, train }: &RunConfig) -> String {
         0.0 => "no dropout".into(),
         probability => format!("dropout {probability}"),
     };
-    let shifts = match train.shift {
-        0 => String::new(),
-        pixels => format!(", shifts of up to {pixels} pixels"),
-    };
-    let flips = if train.flip { " and flips" } else { "" };
+    let mut changes = Vec::new();
+    if train.shift > 0 {
+        changes.push(format!("shifts of up to {} pixels", train.shift));
+    }
+    if train.flip {
+        changes.push("flips".into());
+    }
+    let augmented = if changes.is_empty() { String::new() } else { format!(", {}", listed(&changes)) };
     format!(
-        "SGD with momentum {}, batch {}, {rate}{muon}, weight decay {}{clipped}, {dropout}{shifts}{flips}.",
+        "SGD with momentum {}, batch {}, {rate}{muon}, weight decay {}{clipped}, {dropout}{augmented}.",
         train.momentum, train.batch_size, train.weight_decay
     )
 }
