@@ -31,7 +31,8 @@ impl Sgd {
     /// `m <- mu m + (g + lambda w)`, `w <- w - rate m`; g is shortened to `clip_norm` first if it is longer.
     ///
     /// With a `muon_rate` kernels of the trunk go another way, as in PyTorch's `Muon`: `m <- mu m + g` and
-    /// `w <- w - rate' (D(g + mu m) + lambda w)`, with [`D`](direction) and `rate'` the `muon_rate` by the same schedule.
+    /// `w <- w - rate' (D(g + mu m) + lambda w)`, where `D` makes the singular values of a kernel as a matrix `[out, in k k]`
+    /// equal, and `rate'` is the `muon_rate` by the same schedule.
     pub fn step(&mut self, model: &mut IResNet, gradients: &Gradients, config: &TrainConfig, learning_rate: f64) {
         let (mu, lambda, rate) = (config.momentum as f32, config.weight_decay as f32, learning_rate as f32);
         let convs = model.layout().blocks().flat_map(|block| &block.convs);
@@ -42,7 +43,7 @@ impl Sgd {
         let norm = || gradients.iter().flat_map(|part| part.iter()).map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         let shorter = if config.clip_norm > 0.0 { (config.clip_norm / norm()).min(1.0) as f32 } else { 1.0 };
         let weights = model.parameters_mut();
-        let others = [between(&kernels, weights[0].len()), vec![0..weights[1].len()]];
+        let others = [between(&kernels, weights[0].len()), between(&[], weights[1].len())];
         for (part, ranges) in others.into_iter().enumerate() {
             for range in ranges {
                 let chunks = weights[part][range.clone()]
@@ -129,7 +130,9 @@ mod tests {
             let (mut model, recipe) = (model.clone(), TrainConfig { muon_rate, ..config.train.clone() });
             let mut sgd = Sgd::new(&model);
             // As after a milestone.
-            gradients.each_ref().map(|g| sgd.step(&mut model, g, &recipe, 0.2 * recipe.learning_rate));
+            for gradients in &gradients {
+                sgd.step(&mut model, gradients, &recipe, 0.2 * recipe.learning_rate);
+            }
             model
         };
         let (sgd, muon) = (after(0.0), after(0.05));
