@@ -11,8 +11,12 @@ use iresnet_lab::kept::sha256;
 use iresnet_lab::networks::run_name;
 use serde_json::Value;
 
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models")
+}
+
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/mnist")
+    models().join("mnist")
 }
 
 /// The table's row, configuration and network of every run folder.
@@ -62,7 +66,7 @@ fn errors_are_those_of_the_table() {
 /// The model card rounds the table's figures.
 #[test]
 fn the_model_card_says_what_the_table_says() {
-    let card = fs::read_to_string(folder().join("../README.md")).unwrap();
+    let card = fs::read_to_string(models().join("README.md")).unwrap();
     for (row, record, _) in published() {
         let name = run_name(record.model.norm);
         let line = card.lines().find(|line| line.starts_with(&format!("| `{name}`"))).unwrap();
@@ -71,4 +75,18 @@ fn the_model_card_says_what_the_table_says() {
         assert!(line.contains(&error) && line.contains(&l2), "{line} {error} {l2}");
         assert_eq!(line.contains("| yes |"), row["guaranteed_inverse"].as_bool().unwrap(), "{line}");
     }
+}
+
+/// CIFAR-10's network certifies as its certificate says, and the model card rounds its evaluation.
+#[test]
+fn the_cifar10_network_is_certified_and_in_the_model_card() {
+    let folder = models().join("cifar10/c0.9");
+    let (_, model) = RunDir::open(&folder).unwrap().load().unwrap();
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert!(Certificate::verify(&read("certificate.json"), &model, |_, _| {}).unwrap().certified);
+    let evaluation: Value = serde_json::from_str(&read("evaluation.json")).unwrap();
+    let number = |key: &str| evaluation[key].as_f64().unwrap();
+    let (error, l2, largest) = (number("error_percent"), number("normed_l2"), number("largest_normed_l2"));
+    let line = format!("| `c0.9` | {error:.2} | {l2:.1e} | {largest:.1e} | yes |");
+    assert!(fs::read_to_string(models().join("README.md")).unwrap().lines().any(|found| found == line), "{line}");
 }
