@@ -4,6 +4,7 @@ pub mod certificate;
 pub mod data;
 pub mod device;
 pub mod evaluate;
+mod linear;
 pub mod measure;
 pub mod model;
 pub mod residual;

@@ -13,13 +13,13 @@ use faer::linalg::householder::{
     apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
     apply_block_householder_sequence_on_the_left_in_place_with_conj as apply_reflections,
 };
-use faer::linalg::matmul::matmul;
 use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
-use faer::{Accum, Conj, Mat, MatRef, Par};
+use faer::{Conj, Mat, Par};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::layout::{Conv, Layout};
+use crate::linear::times;
 
 /// Singular values of the last convolution of a block, by trial (docs/RESULTS.md).
 const LAST: f64 = 0.3;
@@ -78,13 +78,6 @@ fn fill_flat(weight: &mut [f32], conv: &Conv, singular_value: f64, rng: &mut imp
         let [from, to] = if outputs <= inputs { [out, input] } else { [input, out] };
         *weight = (singular_value * taps[y][x][(from, to)]) as f32;
     }
-}
-
-/// A product in one thread: several round by their number, and weights shall depend on the seed alone.
-fn times(a: MatRef<f64>, b: MatRef<f64>) -> Mat<f64> {
-    let mut product = Mat::zeros(a.nrows(), b.ncols());
-    matmul(product.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
-    product
 }
 
 /// A random matrix `[rows, columns]` of orthonormal columns, `columns <= rows`: Householder's Q of a Gaussian one, in one
