@@ -36,7 +36,7 @@ pub(crate) struct WinogradConv {
     stride: usize,
 }
 
-/// Output channels of the register tile; see [`tiles_together`].
+/// Output channels of the register tile.
 fn block_size(out_channels: usize, level: Level) -> usize {
     match level {
         #[cfg(target_arch = "x86_64")]

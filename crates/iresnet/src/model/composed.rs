@@ -1,12 +1,15 @@
-//! The trunk composed of the framework's own operations: the path of every back end without fused kernels, and the
-//! independent second opinion that the fused path is tested against.
+//! The trunk composed of the framework's own operations, but for the gradients in [`super::convolution`]: the path of every
+//! back end without fused kernels, and the independent second opinion that the fused path is tested against.
+
+use std::cell::RefCell;
+use std::ops::Range;
 
 use burn::Tensor;
-use burn::tensor::module::conv2d;
-use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, activation};
+use burn::tensor::{Device, Gradients, activation};
+use rayon::prelude::*;
 
 use super::config::Activation;
+use super::convolution::same_convolution;
 use super::dropout::Dropout;
 use super::effective::{BATCHNORM_EPS, spectral_factor};
 use super::layout::{BatchNorm, Block, Conv};
@@ -30,10 +33,88 @@ pub(crate) fn activate(x: Tensor<4>, kind: Activation) -> Tensor<4> {
     }
 }
 
+/// The values of all tensors, in order, in one transfer: a device that is waited for after each has nothing to do.
+fn read(tensors: Vec<Tensor<1>>) -> Vec<f32> {
+    if tensors.is_empty() {
+        return Vec::new();
+    }
+    Tensor::cat(tensors, 0).into_data().try_into_vec().expect("float32")
+}
+
+/// Parts of a parameter vector as tensors of their own, made as they are asked for: on the way back, a slice of one tensor
+/// would have a gradient as large as the whole.
+pub(crate) struct Leaves<'a> {
+    values: &'a [f32],
+    device: &'a Device,
+    made: RefCell<Vec<(Range<usize>, Tensor<1>)>>,
+}
+
+impl<'a> Leaves<'a> {
+    pub(crate) fn new(values: &'a [f32], device: &'a Device) -> Self {
+        Leaves { values, device, made: RefCell::default() }
+    }
+
+    fn part(&self, range: &Range<usize>) -> Tensor<1> {
+        let tensor = Tensor::from_floats(&self.values[range.clone()], self.device);
+        if !self.device.is_autodiff() {
+            return tensor;
+        }
+        let leaf = tensor.require_grad();
+        self.made.borrow_mut().push((range.clone(), leaf.clone()));
+        leaf
+    }
+
+    /// Gradient of the vector; zero where no part was asked for.
+    pub(crate) fn gradient(self, grads: &Gradients) -> Vec<f32> {
+        let (ranges, leaves): (Vec<_>, Vec<_>) = self.made.into_inner().into_iter().unzip();
+        let parts = leaves.iter().map(|leaf| leaf.grad(grads).expect("every parameter takes part"));
+        let (read, mut at) = (read(parts.collect()), 0);
+        let mut gradient = vec![0.0; self.values.len()];
+        for range in ranges {
+            let len = range.len();
+            gradient[range].copy_from_slice(&read[at..at + len]);
+            at += len;
+        }
+        gradient
+    }
+}
+
+/// Mean and biased variance of the batch in one BatchNorm.
+struct Moments {
+    mean: Tensor<1>,
+    var: Tensor<1>,
+    /// Where they belong among all statistics.
+    range: Range<usize>,
+    /// Values a channel.
+    count: usize,
+}
+
+/// Statistics of a training batch, while they are still on the device.
+#[derive(Default)]
+pub(crate) struct Recorded(Vec<Moments>);
+
+impl Recorded {
+    /// `len` statistics; zero where there was no BatchNorm.
+    pub(crate) fn read(self, len: usize) -> BatchStatistics {
+        let mut statistics = BatchStatistics { mean: vec![0.0; len], var: vec![0.0; len] };
+        let tensors = self.0.iter().flat_map(|moments| [moments.mean.clone(), moments.var.clone()]);
+        let (read, mut at) = (read(tensors.collect()), 0);
+        for Moments { range, count, .. } in self.0 {
+            let (count, len) = (count as f32, range.len());
+            statistics.mean[range.clone()].copy_from_slice(&read[at..at + len]);
+            for (to, var) in statistics.var[range].iter_mut().zip(&read[at + len..]) {
+                *to = var * count / (count - 1.0).max(1.0);
+            }
+            at += 2 * len;
+        }
+        statistics
+    }
+}
+
 /// Which statistics the BatchNorms use.
 pub(crate) enum Mode<'a> {
     /// Those of the batch, which are recorded; dropout is on.
-    Train(&'a mut BatchStatistics),
+    Train(&'a mut Recorded),
     /// The running ones; dropout is off.
     Evaluate,
 }
@@ -42,13 +123,12 @@ pub(crate) enum Mode<'a> {
 pub(crate) struct Composed<'a> {
     pub pass: &'a TrainingPass,
     pub activation: Activation,
-    /// `[trunk parameters]`
-    pub parameters: Tensor<1>,
+    pub parameters: &'a Leaves<'a>,
 }
 
 impl Composed<'_> {
-    fn device(&self) -> Device {
-        self.parameters.device()
+    fn device(&self) -> &Device {
+        self.parameters.device
     }
 
     /// Latent `[n, C, H, W]` of images `[n, channels, height, width]`.
@@ -97,19 +177,18 @@ impl Composed<'_> {
     /// `W~ * x + b`; the gradient flows through `sigma = <W, P>`, P the correlation of the constant u and v.
     fn conv(&self, conv: &Conv, x: Tensor<4>, power: Option<(f64, &PowerState)>) -> Tensor<4> {
         let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
-        let mut weight = self.parameters.clone().narrow(0, conv.weight.start, conv.weight.len()).reshape(shape);
-        let bias = self.parameters.clone().narrow(0, conv.bias.start, conv.bias.len());
+        let mut weight = self.parameters.part(&conv.weight).reshape(shape);
+        let bias = self.parameters.part(&conv.bias);
         if let Some((coeff, power)) = power
             && spectral_factor(coeff, power.sigma) < 1.0
         {
             let mut correlation = vec![0.0; conv.weight.len()];
             iresnet_kernels::outer_correlation(&power.u, &power.v, &conv_shape(conv), &mut correlation);
-            let correlation = Tensor::<1>::from_floats(correlation.as_slice(), &self.device()).reshape(shape);
+            let correlation = Tensor::<1>::from_floats(correlation.as_slice(), self.device()).reshape(shape);
             let sigma = (weight.clone() * correlation).sum().reshape([1, 1, 1, 1]);
             weight = weight * (sigma.recip() * coeff);
         }
-        let padding = conv.kernel / 2;
-        conv2d(x, weight, Some(bias), ConvOptions::new([1, 1], [padding, padding], [1, 1], 1))
+        same_convolution(x, weight, bias)
     }
 
     fn batch_norm(&self, norm: &BatchNorm, x: Tensor<4>, mode: &mut Mode<'_>) -> Tensor<4> {
@@ -118,27 +197,24 @@ impl Composed<'_> {
         let (mean, var) = match mode {
             Mode::Evaluate => {
                 let state = &self.pass.state;
-                let read = |v: &[f32]| row(Tensor::from_floats(&v[norm.statistics.clone()], &self.device()));
+                let read = |v: &[f32]| row(Tensor::from_floats(&v[norm.statistics.clone()], self.device()));
                 (read(&state.running_mean), read(&state.running_var))
             }
-            Mode::Train(statistics) => {
+            Mode::Train(Recorded(recorded)) => {
                 let over_batch = |x: Tensor<4>| {
                     x.reshape([n, channels, height * width]).mean_dim(2).mean_dim(0).reshape([1, channels, 1, 1])
                 };
                 let mean = over_batch(x.clone());
                 let centred = x.clone() - mean.clone();
                 let var = over_batch(centred.clone() * centred);
-                let read = |x: &Tensor<4>| x.clone().inner().into_data().try_into_vec::<f32>().expect("float32");
-                let count = (n * height * width) as f32;
-                statistics.mean[norm.statistics.clone()].copy_from_slice(&read(&mean));
-                for (to, var) in statistics.var[norm.statistics.clone()].iter_mut().zip(read(&var)) {
-                    *to = var * count / (count - 1.0).max(1.0);
-                }
+                let constant = |x: &Tensor<4>| x.clone().inner().reshape([channels]);
+                let (range, count) = (norm.statistics.clone(), n * height * width);
+                recorded.push(Moments { mean: constant(&mean), var: constant(&var), range, count });
                 (mean, var)
             }
         };
-        let scale = row(self.parameters.clone().narrow(0, norm.scale.start, norm.scale.len()));
-        let shift = row(self.parameters.clone().narrow(0, norm.shift.start, norm.shift.len()));
+        let scale = row(self.parameters.part(&norm.scale));
+        let shift = row(self.parameters.part(&norm.shift));
         (x - mean) / (var + BATCHNORM_EPS).sqrt() * scale + shift
     }
 
@@ -148,6 +224,7 @@ impl Composed<'_> {
         let positions = c * h * w;
         let bits = dropout.bits(index, n.div_ceil(LANES) * positions);
         let mask: Vec<f32> = (0..n * positions)
+            .into_par_iter()
             .map(|i| {
                 let (sample, position) = (i / positions, i % positions);
                 let word = bits[sample / LANES * positions + position];

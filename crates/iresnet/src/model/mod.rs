@@ -16,6 +16,7 @@
 
 mod composed;
 mod config;
+mod convolution;
 mod double;
 mod dropout;
 pub mod effective;
@@ -50,7 +51,7 @@ pub use summary::Summary;
 pub use trunk::FixedTrunk;
 pub use weights::WeightsError;
 
-use composed::{Composed, Mode};
+use composed::{Composed, Leaves, Mode, Recorded};
 use head::{Head, cross_entropy};
 use memory::Pool;
 use operation::Slot;
@@ -226,7 +227,7 @@ impl IResNet {
             self.latent_tensor(self.fixed_trunk().forward(&values), n, &device)
         } else {
             let pass = self.training_pass(None);
-            let parameters = Tensor::from_floats(self.trunk.as_slice(), &device);
+            let parameters = &Leaves::new(&self.trunk, &device);
             Composed { pass: &pass, activation: self.config.activation, parameters }.forward(images, Mode::Evaluate)
         };
         Output { logits: self.classify(latent.clone()), latent }
@@ -312,23 +313,23 @@ impl IResNet {
         let device = device.clone().autodiff();
         let pass = self.training_pass(dropout);
         let head = Tensor::<1>::from_floats(self.head.as_slice(), &device).require_grad();
-        let (mut slot, mut leaf) = (None, None);
+        let (mut slot, mut leaves) = (None, None);
         let (latent, mut statistics) = if fused {
             let slot = slot.insert(Slot::new(pass, self.trunk.clone(), images, n));
             let latent = operation::trunk(slot.clone(), &device);
             (latent, slot.take_statistics())
         } else {
-            let trunk = leaf.insert(Tensor::<1>::from_floats(self.trunk.as_slice(), &device).require_grad());
-            let len = self.layout.statistics_len;
-            let mut statistics = BatchStatistics { mean: vec![0.0; len], var: vec![0.0; len] };
+            let parameters = leaves.insert(Leaves::new(&self.trunk, &device));
+            let mut recorded = Recorded::default();
             let images = Tensor::<1>::from_floats(images.as_slice(), &device).reshape([
                 n,
                 input.channels,
                 input.height,
                 input.width,
             ]);
-            let composed = Composed { pass: &pass, activation: self.config.activation, parameters: trunk.clone() };
-            (composed.forward(images, Mode::Train(&mut statistics)), statistics)
+            let composed = Composed { pass: &pass, activation: self.config.activation, parameters };
+            let latent = composed.forward(images, Mode::Train(&mut recorded));
+            (latent, recorded.read(self.layout.statistics_len))
         };
         let (logits, mean, var) = Head::new(head.clone(), &self.layout, self.config.activation).train(latent);
         statistics.mean.extend(mean);
@@ -344,9 +345,9 @@ impl IResNet {
             loss: loss.inner().into_data().try_into_vec::<f32>().expect("a float32 loss")[0],
             correct: count_correct(&logits, labels),
             gradients: Gradients {
-                trunk: match (&slot, &leaf) {
+                trunk: match (&slot, leaves) {
                     (Some(slot), _) => slot.take_gradient(),
-                    (None, leaf) => read(leaf.as_ref().expect("one of the two paths")),
+                    (None, leaves) => leaves.expect("one of the two paths").gradient(&grads),
                 },
                 head: read(&head),
             },
@@ -460,7 +461,8 @@ mod tests {
         }
     }
 
-    /// The composed trunk differentiates by the framework alone, so that it checks the hand-written gradients.
+    /// The composed trunk is differentiated by the framework, parameters of convolutions by another method than the fused
+    /// one's, so that it checks the hand-written gradients.
     #[test]
     fn fused_and_composed_paths_agree() {
         let input = Input { channels: 2, height: 8, width: 4, classes: 3 };
