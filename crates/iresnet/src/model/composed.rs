@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use burn::Tensor;
-use burn::tensor::{Device, Gradients, activation};
+use burn::tensor::{Device, Gradients, Transaction, activation};
 use rayon::prelude::*;
 
 use super::config::Activation;
@@ -33,12 +33,10 @@ pub(crate) fn activate(x: Tensor<4>, kind: Activation) -> Tensor<4> {
     }
 }
 
-/// The values of all tensors, in order, in one transfer: a device that is waited for after each has nothing to do.
-fn read(tensors: Vec<Tensor<1>>) -> Vec<f32> {
-    if tensors.is_empty() {
-        return Vec::new();
-    }
-    Tensor::cat(tensors, 0).into_data().try_into_vec().expect("float32")
+/// The values of each tensor, in one transfer: a device that is waited for after each has nothing to do.
+fn read(tensors: impl Iterator<Item = Tensor<1>>) -> impl Iterator<Item = Vec<f32>> {
+    let data = tensors.fold(Transaction::default(), Transaction::register).execute();
+    data.into_iter().map(|data| data.try_into_vec().expect("float32"))
 }
 
 /// Parts of a parameter vector as tensors of their own, made as they are asked for: on the way back, a slice of one tensor
@@ -46,34 +44,38 @@ fn read(tensors: Vec<Tensor<1>>) -> Vec<f32> {
 pub(crate) struct Leaves<'a> {
     values: &'a [f32],
     device: &'a Device,
-    made: RefCell<Vec<(Range<usize>, Tensor<1>)>>,
+    /// With the range of each; none where no gradient is wanted.
+    made: Option<RefCell<Vec<(Range<usize>, Tensor<1>)>>>,
 }
 
 impl<'a> Leaves<'a> {
-    pub(crate) fn new(values: &'a [f32], device: &'a Device) -> Self {
-        Leaves { values, device, made: RefCell::default() }
+    /// Constants.
+    pub(crate) fn constant(values: &'a [f32], device: &'a Device) -> Self {
+        Leaves { values, device, made: None }
+    }
+
+    /// Leaves of the autodiff graph, one backward pass from which must follow: the graph keeps what a forward pass leaves
+    /// in it until then.
+    pub(crate) fn tracked(values: &'a [f32], device: &'a Device) -> Self {
+        Leaves { values, device, made: Some(RefCell::default()) }
     }
 
     fn part(&self, range: &Range<usize>) -> Tensor<1> {
         let tensor = Tensor::from_floats(&self.values[range.clone()], self.device);
-        if !self.device.is_autodiff() {
-            return tensor;
-        }
+        let Some(made) = &self.made else { return tensor };
         let leaf = tensor.require_grad();
-        self.made.borrow_mut().push((range.clone(), leaf.clone()));
+        made.borrow_mut().push((range.clone(), leaf.clone()));
         leaf
     }
 
     /// Gradient of the vector; zero where no part was asked for.
-    pub(crate) fn gradient(self, grads: &Gradients) -> Vec<f32> {
-        let (ranges, leaves): (Vec<_>, Vec<_>) = self.made.into_inner().into_iter().unzip();
-        let parts = leaves.iter().map(|leaf| leaf.grad(grads).expect("every parameter takes part"));
-        let (read, mut at) = (read(parts.collect()), 0);
+    pub(crate) fn gradient(&self, grads: &Gradients) -> Vec<f32> {
         let mut gradient = vec![0.0; self.values.len()];
-        for range in ranges {
-            let len = range.len();
-            gradient[range].copy_from_slice(&read[at..at + len]);
-            at += len;
+        let Some(made) = &self.made else { return gradient };
+        let made = made.borrow();
+        let parts = made.iter().map(|(_, leaf)| leaf.grad(grads).expect("every parameter takes part"));
+        for ((range, _), part) in made.iter().zip(read(parts)) {
+            gradient[range.clone()].copy_from_slice(&part);
         }
         gradient
     }
@@ -95,17 +97,15 @@ pub(crate) struct Recorded(Vec<Moments>);
 
 impl Recorded {
     /// `len` statistics; zero where there was no BatchNorm.
-    pub(crate) fn read(self, len: usize) -> BatchStatistics {
+    pub(crate) fn read(&self, len: usize) -> BatchStatistics {
         let mut statistics = BatchStatistics { mean: vec![0.0; len], var: vec![0.0; len] };
-        let tensors = self.0.iter().flat_map(|moments| [moments.mean.clone(), moments.var.clone()]);
-        let (read, mut at) = (read(tensors.collect()), 0);
-        for Moments { range, count, .. } in self.0 {
-            let (count, len) = (count as f32, range.len());
-            statistics.mean[range.clone()].copy_from_slice(&read[at..at + len]);
-            for (to, var) in statistics.var[range].iter_mut().zip(&read[at + len..]) {
+        let (means, vars) = (self.0.iter().map(|m| m.mean.clone()), self.0.iter().map(|m| m.var.clone()));
+        for ((moments, mean), var) in self.0.iter().zip(read(means)).zip(read(vars)) {
+            let count = moments.count as f32;
+            statistics.mean[moments.range.clone()].copy_from_slice(&mean);
+            for (to, var) in statistics.var[moments.range.clone()].iter_mut().zip(var) {
                 *to = var * count / (count - 1.0).max(1.0);
             }
-            at += 2 * len;
         }
         statistics
     }

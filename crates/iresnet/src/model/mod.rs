@@ -227,7 +227,7 @@ impl IResNet {
             self.latent_tensor(self.fixed_trunk().forward(&values), n, &device)
         } else {
             let pass = self.training_pass(None);
-            let parameters = &Leaves::new(&self.trunk, &device);
+            let parameters = &Leaves::constant(&self.trunk, &device);
             Composed { pass: &pass, activation: self.config.activation, parameters }.forward(images, Mode::Evaluate)
         };
         Output { logits: self.classify(latent.clone()), latent }
@@ -319,7 +319,7 @@ impl IResNet {
             let latent = operation::trunk(slot.clone(), &device);
             (latent, slot.take_statistics())
         } else {
-            let parameters = leaves.insert(Leaves::new(&self.trunk, &device));
+            let parameters = &*leaves.insert(Leaves::tracked(&self.trunk, &device));
             let mut recorded = Recorded::default();
             let images = Tensor::<1>::from_floats(images.as_slice(), &device).reshape([
                 n,
@@ -461,8 +461,8 @@ mod tests {
         }
     }
 
-    /// The composed trunk is differentiated by the framework, parameters of convolutions by another method than the fused
-    /// one's, so that it checks the hand-written gradients.
+    /// The composed trunk's gradients are the framework's and those of `convolution`, which share nothing with the fused
+    /// path's.
     #[test]
     fn fused_and_composed_paths_agree() {
         let input = Input { channels: 2, height: 8, width: 4, classes: 3 };
