@@ -23,7 +23,8 @@ use crate::commands::train::TrainArgs;
 /// Without a command: `iresnet reproduce`, which trains the six networks of the paper's Table 1 on the embedded
 /// digits, inverts them and writes a report.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 a checked claim does not hold, 130 stopped by Ctrl-C with all work saved.
+/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 a checked claim does not hold or an image could not be inverted, 130 stopped
+/// by Ctrl-C with all work saved.
 #[derive(Parser)]
 #[command(name = "iresnet", version, max_term_width = 100)]
 pub struct Cli {
@@ -74,9 +75,27 @@ impl std::error::Error for UsageError {}
 /// Where data sets are looked for.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataDir {
-    /// Folder of the data sets [default: the user's cache folder]
-    #[arg(long, env = "IRESNET_DATA", value_name = "DIR", global = true)]
-    pub data_dir: Option<PathBuf>,
+    /// Folder of the data sets [default: that of the variable IRESNET_DATA, else the user's cache folder]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder.
+    pub fn path(&self) -> PathBuf {
+        let variable = || std::env::var_os("IRESNET_DATA").filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.data_dir.clone().or_else(variable).unwrap_or_else(iresnet::data::default_dir)
+    }
+}
+
+/// The images of a trained network: those it learnt from, or others.
+#[derive(Args, Clone, Debug)]
+pub struct RunData {
+    /// Data set, or folder of images, in place of the one the network was trained on
+    #[arg(long)]
+    pub data: Option<String>,
+    #[command(flatten)]
+    pub dir: DataDir,
 }
 
 /// What trains networks and classifies images.
@@ -105,22 +124,39 @@ pub fn only_on_cpu(what: &str) -> anyhow::Error {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub enum NormKind {
+enum NormKind {
     /// Weights as they are: the inverse need not exist
     None,
     /// A BatchNorm before every activation: the inverse need not exist
     Batch,
-    /// Spectral norms held at most at --coeff: the inverse exists
+    /// Spectral norms held at --coeff as power iteration estimates them: the inverse exists, and `certify` proves it
     Spectral,
 }
 
-impl NormKind {
+/// Normalisation of the trunk.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct NormArgs {
+    /// Normalisation of the trunk [default: spectral]
+    #[arg(long, value_enum)]
+    norm: Option<NormKind>,
+    /// Coefficient c of spectral normalisation, strictly between 0 and 1 [default: 0.9]
+    #[arg(long)]
+    coeff: Option<f64>,
+}
+
+impl NormArgs {
+    /// Whether one of the two was named.
+    pub fn is_given(self) -> bool {
+        self.norm.is_some() || self.coeff.is_some()
+    }
+
     /// The normalisation, with its coefficient where it has one.
-    pub fn norm(self, coeff: f64) -> Norm {
-        match self {
-            NormKind::None => Norm::None,
-            NormKind::Batch => Norm::Batch,
-            NormKind::Spectral => Norm::Spectral { coeff },
+    pub fn norm(self) -> Result<Norm, UsageError> {
+        match (self.norm.unwrap_or(NormKind::Spectral), self.coeff) {
+            (NormKind::Spectral, coeff) => Ok(Norm::Spectral { coeff: coeff.unwrap_or(0.9) }),
+            (_, Some(_)) => Err(UsageError("--coeff belongs to --norm spectral; leave one of the two out".into())),
+            (NormKind::None, None) => Ok(Norm::None),
+            (NormKind::Batch, None) => Ok(Norm::Batch),
         }
     }
 }
@@ -161,16 +197,32 @@ impl Recipe {
     }
 
     /// The preset with the changes asked for, but for its normalisation, which `instead` says how to choose.
+    ///
+    /// Without a preset, a folder's images are trained on as they are: mirrored or shifted ones may be of another class.
     pub fn config(&self, instead: &str) -> Result<RunConfig> {
-        if let Some(assignment) = self.set.iter().find(|text| text.trim_start().starts_with("model.norm")) {
-            return Err(UsageError(format!("--set {assignment}: {instead}")).into());
+        self.no_set("model.norm", instead)?;
+        if self.epochs.is_some() {
+            self.no_set("train.epochs", "--epochs says it already")?;
         }
-        let mut config =
-            RunConfig::preset_with(self.preset_name(), &self.set).map_err(|e| UsageError(e.to_string()))?;
+        let known = ["digits", "mnist", "cifar10"].contains(&self.data.as_str());
+        let as_they_are = if known || self.preset.is_some() { [].as_slice() } else { &AS_THEY_ARE };
+        let set: Vec<String> = as_they_are.iter().map(|text| text.to_string()).chain(self.set.clone()).collect();
+        let mut config = RunConfig::preset_with(self.preset_name(), &set).map_err(|e| UsageError(e.to_string()))?;
         config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
         Ok(config)
     }
+
+    /// Refuses a `--set` of `key`, which `instead` says how to choose.
+    pub fn no_set(&self, key: &str, instead: &str) -> Result<(), UsageError> {
+        match self.set.iter().find(|text| text.trim_start().starts_with(key)) {
+            Some(assignment) => Err(UsageError(format!("--set {assignment}: {instead}"))),
+            None => Ok(()),
+        }
+    }
 }
+
+/// No augmentation.
+const AS_THEY_ARE: [&str; 2] = ["train.flip=false", "train.shift=0"];
 
 /// Checks a configuration that options have changed.
 pub fn checked(config: RunConfig) -> Result<RunConfig> {

@@ -91,11 +91,14 @@ impl Observer for TrainingProgress {
     }
 }
 
+/// More than any machine this is meant for has cores.
+const MOST_THREADS: usize = 1024;
+
 /// Sizes the thread pool that all kernels share.
 pub fn set_threads(threads: Option<usize>) -> Result<()> {
     if let Some(threads) = threads {
-        if threads == 0 {
-            return Err(UsageError("--threads must be at least 1".into()).into());
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(UsageError(format!("--threads {threads} must be from 1 to {MOST_THREADS}")).into());
         }
         rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     }

@@ -115,6 +115,11 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
     // Its own reconstruction is a PNG of the right size, so it can be inverted in turn.
     let again = path(&dir, "again");
     succeeds(&["invert", &normalized, "--images", &format!("{images}/0000-reconstruction.png"), "--out", &again]);
+    // Every picture of a folder and of the folders in it; the sheet is of another size.
+    fails(&["invert", &normalized, "--images", dir.path().to_str().unwrap(), "--out", &again], 2, &["sheet.png is"]);
+    let (code, text, _) = parts(&run(&["invert", &normalized, "--out", &again, "--max-iterations", "1"]));
+    assert!(code == 3 && text.contains("out of iterations"), "{code} {text}");
+    assert!(text.contains("16 of 16 images were not inverted"), "{text}");
 
     let plot = path(&dir, "spectrum.svg");
     let spectrum = succeeds(&["spectrum", &normalized, "--json", "--plot", &plot]);
@@ -184,7 +189,9 @@ fn a_certificate_is_checked_against_weights_and_image_size() {
     // L^k / (1 - L) <= 1e-3 for L = 0.733, c^3 and the surplus of its bounds, takes 27 iterations.
     let most = saved["iterations"].as_array().unwrap().iter().map(|k| k.as_u64().unwrap()).max();
     assert!((20..40).contains(&most.unwrap()), "{most:?}");
-    assert!(succeeds(&["certify", &good, "--verify"]).contains("certified: the inverse exists everywhere"));
+    let verified = succeeds(&["certify", &good, "--verify"]);
+    assert!(verified.contains("certified: the inverse exists everywhere"), "{verified}");
+    assert!(verified.contains("verified: ") && verified.contains(saved["weights_sha256"].as_str().unwrap()));
 
     // Other weights under the same configuration.
     let other = path(&dir, "other");
@@ -329,7 +336,7 @@ fn reproduce_makes_the_report_and_goes_on() {
         serde_json::from_str(&succeeds(&["reproduce", "--only", "figure1", "--out", &line, "--json"])).unwrap();
     assert!(only["figure4"].is_null() && only["figure1"]["lines"].as_array().unwrap().len() == 2);
     assert!(!Path::new(&line).join("vanilla").exists(), "Figure 1 needs no training on images");
-    fails(&[&arguments[..], &["--seed", "3"]].concat(), 1, &["is a run with seed 0", "asks for 3"]);
+    fails(&[&arguments[..], &["--seed", "3"]].concat(), 1, &["is a run with seed = 0", "asks for 3"]);
 }
 
 /// A batch that does not fit the address space in standard mode trains in reversible mode.
@@ -387,10 +394,30 @@ fn wrong_use_is_explained() {
     fails(&["reproduce", "--only", "table9", "--out", &out], 2, &["table9", "possible values: table1, figure1"]);
     fails(&["reproduce", "--set", "model.depth=3", "--out", &out], 2, &["unknown key depth", "known are"]);
     fails(&["reproduce", "--set", "model.norm=none", "--out", &out], 2, &["trains all six"]);
-    fails(&["reproduce", "--threads", "0", "--out", &out], 2, &["--threads must be at least 1"]);
+    fails(&["reproduce", "--threads", "0", "--out", &out], 2, &["--threads 0 must be from 1 to 1024"]);
+    fails(&train(&out, &["--threads", "1000000"]), 2, &["--threads 1000000 must be from 1 to 1024"]);
+    fails(&train(&out, &["--norm", "none", "--coeff", "0.5"]), 2, &["--coeff belongs to --norm spectral"]);
+    fails(&train(&out, &["--set", "train.batch_size=16"]), 2, &["train.batch_size=16", "--batch says it"]);
+    fails(&train(&out, &["--epochs", "1", "--set", "train.epochs=3"]), 2, &["train.epochs=3", "--epochs says it"]);
+    for (kind, option) in [
+        ("forward", ["--solver", "anderson"]),
+        ("forward", ["--memory", "reversible"]),
+        ("step", ["--iterations", "3"]),
+        ("inverse", ["--channels", "7"]),
+        ("block", ["--preset", "digits"]),
+        ("norm", ["--bottleneck", "7"]),
+        ("spectrum", ["--data", "digits"]),
+    ] {
+        fails(&["bench", kind, option[0], option[1]], 2, &[option[0], "means nothing to bench", kind]);
+    }
+    fails(&["bench", "forward", "--batch", "100000000"], 2, &["--batch from 1 to 65536"]);
+    fails(&["spectrum", &out, "--plot", "norms.png"], 2, &["--plot norms.png must end in .svg"]);
     fails(&["evaluate", &out], 1, &["is not a run folder", "config.json is missing"]);
     fails(&["frobnicate"], 2, &["unrecognized subcommand"]);
     assert!(!Path::new(&out).exists(), "nothing was made");
+    // An empty variable names no folder.
+    let mut empty = iresnet(&["data", "list"]);
+    assert_eq!(parts(&empty.env("IRESNET_DATA", "").output().unwrap()).0, 0);
     let file = path(&dir, "file");
     fs::write(&file, "").unwrap();
     fails(&train(&format!("{file}/run"), &[]), 1, &["cannot write", "file/run"]);
@@ -438,8 +465,12 @@ fn damaged_runs_are_refused_by_name() {
     let good = path(&dir, "good");
     succeeds(&train(&good, &["--epochs", "1"]));
     fails(&train(&good, &["--epochs", "1"]), 1, &["holds a run already", "--resume"]);
-    fails(&train(&good, &["--epochs", "2", "--resume"]), 1, &["is a run with recipe", "choose another --out"]);
-    fails(&train(&good, &["--epochs", "1", "--seed", "3", "--resume"]), 1, &["is a run with seed 0", "asks for 3"]);
+    fails(
+        &train(&good, &["--epochs", "2", "--resume"]),
+        1,
+        &["is a run with train.epochs = 1", "asks for 2", "choose another --out"],
+    );
+    fails(&train(&good, &["--epochs", "1", "--seed", "3", "--resume"]), 1, &["is a run with seed = 0", "asks for 3"]);
 
     let weights = fs::read(Path::new(&good).join("last.safetensors")).unwrap();
     let broken = copy_run(&good, &path(&dir, "broken"));
@@ -475,7 +506,7 @@ fn damaged_runs_are_refused_by_name() {
     fails(&["evaluate", name], 1, &["config.json", "classes has 9 entries where input has 10"]);
     fs::write(broken.join("config.json"), config.replacen("\"data\": \"digits\"", "\"data\": \"/gone\"", 1)).unwrap();
     let images = path(&dir, "images");
-    fails(&["invert", name, "--out", &images], 2, &["are not in /gone any more", "config.json"]);
+    fails(&["invert", name, "--out", &images], 2, &["are not in the folder /gone", "--data FOLDER"]);
 }
 
 #[test]

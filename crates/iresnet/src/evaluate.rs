@@ -69,7 +69,8 @@ pub(crate) fn for_each_logits(
 /// Reconstruction of a test set: "normed L2" of Table 1 and what the solver says of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Reconstruction {
-    /// Mean over the images of `||x - x^|| / ||x||` on the network's input; infinite if a value was not finite.
+    /// Mean over the images of `||x - x^|| / ||x||` on the network's input; infinite if a value was not finite. An image
+    /// of length zero, for which it is not defined, is left out.
     pub normed_l2: Measure,
     /// The largest one.
     pub largest_normed_l2: Measure,
@@ -125,9 +126,10 @@ pub fn reconstruction<S: Solver<f32>>(
         progress(errors.len(), data.len());
     }
     let samples = errors.len();
+    let defined: Vec<f64> = errors.into_iter().filter(|error| !error.is_nan()).collect();
     Ok(Reconstruction {
-        normed_l2: Measure(errors.iter().sum::<f64>() / samples.max(1) as f64),
-        largest_normed_l2: Measure(errors.iter().copied().fold(0.0, f64::max)),
+        normed_l2: Measure(defined.iter().sum::<f64>() / defined.len().max(1) as f64),
+        largest_normed_l2: Measure(defined.iter().copied().fold(0.0, f64::max)),
         distance: Measure(distance / samples.max(1) as f64),
         samples,
         iterations: iterations as f64 / (samples * model.layout().num_blocks()).max(1) as f64,
@@ -146,10 +148,24 @@ fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
 }
 
-/// `||x - y|| / ||x||`, infinite where a value is not finite.
+/// `||x - y|| / ||x||`, infinite where a value is not finite, NaN where x is zero.
 pub fn normed_l2(x: &[f32], y: &[f32]) -> f64 {
-    let difference = squared_distance(x, y);
     let size: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
-    let ratio = (difference / size.max(f64::MIN_POSITIVE)).sqrt();
+    if size == 0.0 {
+        return f64::NAN;
+    }
+    let ratio = (squared_distance(x, y) / size).sqrt();
     if ratio.is_finite() { ratio } else { f64::INFINITY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_length_zero_has_no_normed_l2() {
+        assert!(normed_l2(&[0.0; 4], &[1e-8; 4]).is_nan());
+        assert_eq!(normed_l2(&[3.0, 4.0], &[3.0, 4.5]), 0.1);
+        assert_eq!(normed_l2(&[3.0, 4.0], &[3.0, f32::NAN]), f64::INFINITY);
+    }
 }

@@ -88,7 +88,7 @@ fn one_image_leaves_fifteen_lanes_empty() {
 #[test]
 fn networks_without_an_inverse_are_refused() {
     for norm in [Norm::None, Norm::Batch] {
-        let message = network(norm, Activation::Relu).set_memory(Memory::Reversible).unwrap_err();
+        let message = network(norm, Activation::Relu).set_memory(Memory::Reversible).unwrap_err().to_string();
         assert!(message.contains("checkpoint=K"), "{message}");
     }
 }

@@ -16,7 +16,7 @@ use iresnet_lab::timing::seconds;
 use serde::Serialize;
 
 use super::{Verdict, data::load_for_run, summary::usual_input};
-use crate::args::{DataDir, DeviceArg, NormKind, UsageError, only_on_cpu};
+use crate::args::{DeviceArg, NormArgs, RunData, UsageError, only_on_cpu};
 use crate::terminal::set_threads;
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -50,49 +50,45 @@ pub struct BenchArgs {
     /// What to time
     #[arg(value_enum)]
     kind: BenchKind,
-    /// Named configuration
-    #[arg(long, default_value = "paper-cifar10")]
-    preset: String,
+    /// Named configuration (forward, step, inverse, spectrum, norms) [default: paper-cifar10]
+    #[arg(long)]
+    preset: Option<String>,
     /// A trained run with test images of its data, instead of a preset (forward, step, inverse, spectrum, norms)
     #[arg(long, value_name = "RUN", conflicts_with_all = ["preset", "blocks", "norm", "coeff"])]
     run: Option<PathBuf>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data: RunData,
     /// Residual blocks of each stage, instead of the preset's
     #[arg(long, num_args = 1..)]
     blocks: Option<Vec<usize>>,
-    /// Normalisation of the trunk
-    #[arg(long, value_enum, default_value = "spectral")]
-    norm: NormKind,
-    /// Channels of the block (block) or of the convolution (norm)
-    #[arg(long, default_value_t = 48)]
-    channels: usize,
-    /// Middle width of the block (block)
-    #[arg(long, default_value_t = 12)]
-    bottleneck: usize,
-    /// Height and width of the images (block, norm)
-    #[arg(long, num_args = 2, value_names = ["H", "W"], default_values_t = [16, 16])]
-    size: Vec<usize>,
+    #[command(flatten)]
+    norm: NormArgs,
+    /// Channels of the block (block) or of the convolution (norm) [default: 48]
+    #[arg(long)]
+    channels: Option<usize>,
+    /// Middle width of the block (block) [default: 12]
+    #[arg(long)]
+    bottleneck: Option<usize>,
+    /// Height and width of the images (block, norm) [default: 16 16]
+    #[arg(long, num_args = 2, value_names = ["H", "W"])]
+    size: Option<Vec<usize>>,
     /// Images a call
     #[arg(long, default_value_t = 128)]
     batch: usize,
-    /// What to keep for the backward pass (step): standard, checkpoint=K or reversible
-    #[arg(long, default_value = "standard", value_name = "MODE")]
-    memory: Memory,
+    /// What to keep for the backward pass (step): standard, checkpoint=K or reversible [default: standard]
+    #[arg(long, value_name = "MODE")]
+    memory: Option<Memory>,
     #[command(flatten)]
     device: DeviceArg,
-    /// Coefficient of spectral normalisation
-    #[arg(long, default_value_t = 0.9)]
-    coeff: f64,
-    /// Solver (inverse)
-    #[arg(long, value_enum, default_value = "picard")]
-    solver: SolverKind,
+    /// Solver (inverse) [default: picard]
+    #[arg(long, value_enum)]
+    solver: Option<SolverKind>,
     /// Residual, relative to the block's output, at which an image is done (inverse) [default: none, all make --iterations]
     #[arg(long)]
     tolerance: Option<f64>,
-    /// Fixed-point iterations a block, at most (inverse)
-    #[arg(long, default_value_t = 20)]
-    iterations: usize,
+    /// Fixed-point iterations a block, at most (inverse) [default: 20]
+    #[arg(long)]
+    iterations: Option<usize>,
     /// Threads [default: all cores]
     #[arg(long)]
     threads: Option<usize>,
@@ -133,19 +129,13 @@ struct Found {
 
 pub fn run(args: BenchArgs) -> Result<Verdict> {
     set_threads(args.threads)?;
-    if args.repeat == 0 || args.batch == 0 {
-        return Err(UsageError("--repeat and --batch must be at least 1".into()).into());
-    }
-    if args.iterations == 0 || args.channels == 0 || args.bottleneck == 0 || args.size.contains(&0) {
-        let message = "--iterations, --channels, --bottleneck and --size must be at least 1";
-        return Err(UsageError(message.into()).into());
-    }
-    let name = |kind: BenchKind| format!("{kind:?}").to_lowercase();
+    args.check()?;
     if args.device.choice != DeviceChoice::Cpu && !matches!(args.kind, BenchKind::Step | BenchKind::Forward) {
-        return Err(only_on_cpu(&format!("bench {}", name(args.kind))));
+        return Err(only_on_cpu(&format!("bench {}", args.kind.name())));
     }
-    if args.device.choice != DeviceChoice::Cpu && args.memory != Memory::Standard {
-        return Err(only_on_cpu(&format!("--memory {}", args.memory)));
+    let memory = args.memory.unwrap_or(Memory::Standard);
+    if args.device.choice != DeviceChoice::Cpu && memory != Memory::Standard {
+        return Err(only_on_cpu(&format!("--memory {memory}")));
     }
     let device = args.device.open()?;
     let mut found = Found::default();
@@ -155,15 +145,16 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
         _ => network(&args, &device, &mut found)?,
     };
     let timing = Timing {
-        kind: name(args.kind),
-        preset: match args.kind {
-            BenchKind::Block | BenchKind::Norm => String::new(),
-            _ => args.run.as_ref().map_or(args.preset.clone(), |run| run.display().to_string()),
+        kind: args.kind.name(),
+        preset: match (args.kind.is_of_a_network(), &args.run) {
+            (false, _) => String::new(),
+            (true, Some(run)) => run.display().to_string(),
+            (true, None) => args.preset().into(),
         },
         device: device.name,
         batch: args.batch,
-        iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations),
-        memory: (args.kind == BenchKind::Step).then(|| args.memory.to_string()),
+        iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations()),
+        memory: (args.kind == BenchKind::Step).then(|| memory.to_string()),
         threads: rayon::current_num_threads(),
         repeat: args.repeat,
         best: times[0],
@@ -190,6 +181,71 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
+impl BenchKind {
+    fn name(self) -> String {
+        format!("{self:?}").to_lowercase()
+    }
+
+    /// Whether it times a network, not a layer or a block.
+    fn is_of_a_network(self) -> bool {
+        !matches!(self, BenchKind::Block | BenchKind::Norm)
+    }
+}
+
+impl BenchArgs {
+    fn preset(&self) -> &str {
+        self.preset.as_deref().unwrap_or("paper-cifar10")
+    }
+
+    fn iterations(&self) -> usize {
+        self.iterations.unwrap_or(20)
+    }
+
+    fn channels(&self) -> usize {
+        self.channels.unwrap_or(48)
+    }
+
+    /// Height and width.
+    fn size(&self) -> [usize; 2] {
+        self.size.as_deref().map_or([16, 16], |size| [size[0], size[1]])
+    }
+
+    fn check(&self) -> Result<(), UsageError> {
+        use BenchKind::*;
+        let kind = self.kind;
+        let (network, layer) = (kind.is_of_a_network(), matches!(kind, Block | Norm));
+        for (option, given, applies) in [
+            ("--preset", self.preset.is_some(), network),
+            ("--run", self.run.is_some(), network),
+            ("--data", self.data.data.is_some(), self.run.is_some()),
+            ("--blocks", self.blocks.is_some(), network),
+            ("--norm and --coeff", self.norm.is_given(), network),
+            ("--channels", self.channels.is_some(), layer),
+            ("--bottleneck", self.bottleneck.is_some(), kind == Block),
+            ("--size", self.size.is_some(), layer),
+            ("--memory", self.memory.is_some(), kind == Step),
+            ("--solver", self.solver.is_some(), kind == Inverse),
+            ("--tolerance", self.tolerance.is_some(), kind == Inverse),
+            ("--iterations", self.iterations.is_some(), kind == Inverse),
+        ] {
+            if given && !applies {
+                let without = if option == "--data" { " without --run" } else { "" };
+                return Err(UsageError(format!("{option} means nothing to bench {}{without}", kind.name())));
+            }
+        }
+        if self.repeat == 0 || !(1..=MOST_IMAGES).contains(&self.batch) {
+            return Err(UsageError(format!("--repeat must be at least 1, --batch from 1 to {MOST_IMAGES}")));
+        }
+        if self.iterations() == 0 || self.channels() == 0 || self.bottleneck == Some(0) || self.size().contains(&0) {
+            return Err(UsageError("--iterations, --channels, --bottleneck and --size must be at least 1".into()));
+        }
+        Ok(())
+    }
+}
+
+/// Of a call; more do not get faster, and fill the memory.
+const MOST_IMAGES: usize = 1 << 16;
+
 /// What is timed: a network, its recipe, images and labels.
 struct Subject {
     model: IResNet,
@@ -200,12 +256,12 @@ struct Subject {
 
 /// A fresh network of a preset, with numbers for images.
 fn fresh(args: &BenchArgs) -> Result<Subject> {
-    let mut config = RunConfig::preset(&args.preset).map_err(|e| UsageError(e.to_string()))?;
-    config.model.norm = args.norm.norm(args.coeff);
+    let mut config = RunConfig::preset(args.preset()).map_err(|e| UsageError(e.to_string()))?;
+    config.model.norm = args.norm.norm()?;
     if let Some(blocks) = &args.blocks {
         config.model.blocks = blocks.clone();
     }
-    let input = usual_input(&args.preset);
+    let input = usual_input(args.preset());
     let model = config.model.init(input, 0).map_err(|e| UsageError(e.to_string()))?;
     let len = input.len();
     let images = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
@@ -216,7 +272,7 @@ fn fresh(args: &BenchArgs) -> Result<Subject> {
 /// The network of a run, with test images of its data at even distances.
 fn trained(args: &BenchArgs, run: &Path) -> Result<Subject> {
     let (record, model) = RunDir::open(run)?.load()?;
-    let test = load_for_run(&record, None, &args.data_dir)?.split.test.spread(args.batch);
+    let test = load_for_run(&record, &args.data)?.split.test.spread(args.batch);
     if test.len() < args.batch {
         return Err(UsageError(format!("--batch {} is more than the {} test images", args.batch, test.len())).into());
     }
@@ -248,7 +304,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
             })
         }
         BenchKind::Step => {
-            model.set_memory(args.memory).map_err(UsageError)?;
+            model.set_memory(args.memory.unwrap_or_default()).map_err(|e| UsageError(e.to_string()))?;
             let mut sgd = Sgd::new(&model);
             let mut step = 0;
             seconds(args.repeat, || {
@@ -266,9 +322,9 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
             let trunk = model.fixed_trunk();
             let latent = trunk.forward(&images);
             // A negative tolerance is never met: every block makes all its iterations.
-            let stop = Stop { tolerance: args.tolerance.unwrap_or(-1.0), max_iterations: args.iterations };
+            let stop = Stop { tolerance: args.tolerance.unwrap_or(-1.0), max_iterations: args.iterations() };
             let invert = || {
-                let inverted = match args.solver {
+                let inverted = match args.solver.unwrap_or(SolverKind::Picard) {
                     SolverKind::Picard => trunk.inverse(&latent, args.batch, &Picard, stop, None),
                     SolverKind::Anderson => trunk.inverse(&latent, args.batch, &Anderson::default(), stop, None),
                 };
@@ -298,7 +354,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
 }
 
 fn norm(args: &BenchArgs) -> Vec<f64> {
-    let channels = args.channels;
+    let channels = args.channels();
     let weight: Vec<f32> = pseudorandom(channels * channels * 9);
     let layer = ConvLayer {
         name: "convolution".into(),
@@ -306,8 +362,8 @@ fn norm(args: &BenchArgs) -> Vec<f64> {
         out_channels: channels,
         in_channels: channels,
         kernel: 3,
-        height: args.size[0],
-        width: args.size[1],
+        height: args.size()[0],
+        width: args.size()[1],
     };
     seconds(args.repeat, || _ = layer.best_bound())
 }
@@ -320,8 +376,8 @@ fn pseudorandom(len: usize) -> Vec<f32> {
 
 fn block(args: &BenchArgs) -> Vec<f64> {
     use iresnet_kernels::{BlockPlan, BlockShape, ImageShape, LANES, Purpose};
-    let image = ImageShape { channels: args.channels, height: args.size[0], width: args.size[1] };
-    let shape = BlockShape::paper(image, args.bottleneck);
+    let image = ImageShape { channels: args.channels(), height: args.size()[0], width: args.size()[1] };
+    let shape = BlockShape::paper(image, args.bottleneck.unwrap_or(12));
     let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
     let plan = BlockPlan::new(&shape, &weights, None, Purpose::Inference);
     let x: Vec<f32> = (0..args.batch.div_ceil(LANES) * shape.image.pack_len())

@@ -13,7 +13,7 @@ use iresnet::train::{RunDir, RunError, write_atomically};
 use serde_json::json;
 
 use super::Verdict;
-use crate::args::{DataDir, UsageError};
+use crate::args::{RunData, UsageError};
 use crate::terminal::bar;
 
 #[derive(Args, Debug)]
@@ -39,7 +39,7 @@ pub struct CertifyArgs {
     #[arg(long, value_name = "R,...", value_delimiter = ',', allow_negative_numbers = true)]
     radii: Vec<f64>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data: RunData,
     /// Print the certificate, and what else was asked for, as one JSON object
     #[arg(long)]
     json: bool,
@@ -65,8 +65,9 @@ pub fn run(args: CertifyArgs) -> Result<Verdict> {
     args.check()?;
     let dir = RunDir::open(&args.run)?;
     let (record, model) = dir.load()?;
-    let (certificate, saved) = match &args.verify {
-        Some(file) => (verify(&file.clone().unwrap_or_else(|| dir.path().join(FILE)), &model)?, Ok(())),
+    let verified = args.verify.as_ref().map(|file| file.clone().unwrap_or_else(|| dir.path().join(FILE)));
+    let (certificate, saved) = match &verified {
+        Some(file) => (verify(file, &model)?, Ok(())),
         None => {
             let certificate = certify(&model);
             let saved = save(&certificate, args.tolerance, dir.path());
@@ -78,6 +79,13 @@ pub fn run(args: CertifyArgs) -> Result<Verdict> {
     if !args.json {
         println!("{} of {}", record.model.norm.label(), args.run.display());
         show(&certificate, args.tolerance);
+        if let Some(file) = &verified {
+            println!(
+                "verified: {} says the same, of weights with SHA-256 {}",
+                file.display(),
+                certificate.weights_sha256
+            );
+        }
     }
     saved?;
     let mut holds = certificate.certified;

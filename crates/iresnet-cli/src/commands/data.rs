@@ -1,6 +1,6 @@
 //! `iresnet data`, and loading data for the other commands.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -10,7 +10,7 @@ use iresnet::model::Input;
 use iresnet::train::{RunConfig, RunRecord};
 
 use super::Verdict;
-use crate::args::{DataDir, UsageError};
+use crate::args::{DataDir, RunData, UsageError};
 
 #[derive(Args, Debug)]
 pub struct DataArgs {
@@ -42,14 +42,9 @@ pub struct Loaded {
     data: String,
 }
 
-/// The folder of the data sets.
-fn folder(dir: &DataDir) -> PathBuf {
-    dir.data_dir.clone().unwrap_or_else(data::default_dir)
-}
-
 /// Loads what `--data` names.
 pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
-    let split = data::load(data, &folder(dir), &Download::default())?;
+    let split = data::load(data, &dir.path(), &Download::default())?;
     // A folder is saved with its whole path: the run must find it from anywhere.
     let named = data == "digits" || OFFICIAL.iter().any(|set| set.name == data);
     let data = match std::fs::canonicalize(data) {
@@ -62,13 +57,14 @@ pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
 /// Loads the data of a run, or other `data` for its network.
 ///
 /// Fails with wrong use if images, classes or grey levels are not those that the network learnt.
-pub fn load_for_run(record: &RunRecord, data: Option<&str>, dir: &DataDir) -> Result<Loaded> {
-    if data.is_none() && Path::new(&record.data).is_absolute() && !Path::new(&record.data).is_dir() {
-        let message = format!("the images that this network learnt from are not in {} any more", record.data);
-        return Err(UsageError(format!("{message}; put them back, or name their folder as data in config.json")).into());
+pub fn load_for_run(record: &RunRecord, choice: &RunData) -> Result<Loaded> {
+    let named = record.data == "digits" || OFFICIAL.iter().any(|set| set.name == record.data);
+    if choice.data.is_none() && !named && !Path::new(&record.data).is_dir() {
+        let message = format!("the images that this network learnt from are not in the folder {}", record.data);
+        return Err(UsageError(format!("{message}; say where they are with --data FOLDER")).into());
     }
-    let data = data.unwrap_or(&record.data);
-    let loaded = load(data, dir)?;
+    let data = choice.data.as_deref().unwrap_or(&record.data);
+    let loaded = load(data, &choice.dir)?;
     let show = |i: Input| format!("{}x{} with {} channels and {} classes", i.width, i.height, i.channels, i.classes);
     if loaded.split.input() != record.input {
         let (ours, theirs) = (show(record.input), show(loaded.split.input()));
@@ -117,7 +113,7 @@ impl Progress for Download {
 }
 
 pub fn run(args: DataArgs) -> Result<Verdict> {
-    let dir = folder(&args.data_dir);
+    let dir = args.data_dir.path();
     match args.action {
         DataAction::List => {
             println!("digits   embedded, 1,797 images of 8x8");

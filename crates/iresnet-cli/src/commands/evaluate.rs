@@ -10,18 +10,15 @@ use iresnet::train::RunDir;
 use serde::Serialize;
 
 use super::{Verdict, certify::certify, data::load_for_run};
-use crate::args::{DataDir, DeviceArg, UsageError};
+use crate::args::{DeviceArg, RunData, UsageError};
 use crate::terminal::bar;
 
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
     /// Run folder
     run: PathBuf,
-    /// Data set to evaluate on [default: the one the network was trained on]
-    #[arg(long)]
-    data: Option<String>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data: RunData,
     /// Test images to invert, at even distances (all are classified)
     #[arg(long, default_value_t = 1000)]
     invert_samples: usize,
@@ -56,8 +53,8 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     }
     let device = args.device.open()?;
     let (record, model) = RunDir::open(&args.run)?.load()?;
-    let data = args.data.as_deref().unwrap_or(&record.data);
-    let loaded = load_for_run(&record, args.data.as_deref(), &args.data_dir)?;
+    let data = args.data.data.as_deref().unwrap_or(&record.data);
+    let loaded = load_for_run(&record, &args.data)?;
     let test = &loaded.split.test;
     let progress = bar(test.len() as u64, "classifying");
     let error = error_percent_on(&model, test, &record.normalization, &device.device, &mut |done, _| {
@@ -97,14 +94,15 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     println!("{} on {} ({} test images)", record.model.norm.label(), loaded.split.name, test.len());
     println!("error                {error:.2} %");
     let reconstruction = &evaluation.reconstruction;
+    let precision = if certificate.certified { "float64 latents and last steps" } else { "float32" };
     println!(
-        "normed L2            {:.2e} mean, {:.2e} largest, of {} images",
+        "normed L2            {:.2e} mean, {:.2e} largest, of {} images, {precision}",
         reconstruction.normed_l2.0, reconstruction.largest_normed_l2.0, reconstruction.samples
     );
     println!("iterations           {:.1} a block, at most {} allowed", reconstruction.iterations, args.max_iterations);
-    for (outcome, count) in &reconstruction.outcomes {
-        println!("outcome              {count} x {outcome:?}");
-    }
+    let outcomes: Vec<String> = reconstruction.outcomes.iter().map(|(outcome, n)| format!("{n} {outcome}")).collect();
+    let judged = if certificate.certified { "" } else { ", by an inverse that gives up where steps grow" };
+    println!("outcomes             {}{judged}", outcomes.join(", "));
     println!("guaranteed inverse   {}", if certificate.certified { "yes" } else { "no" });
     Ok(Verdict::Done)
 }

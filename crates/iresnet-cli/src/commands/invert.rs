@@ -12,17 +12,17 @@ use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
 use super::{Verdict, certify::certify, data::load_for_run, make_folder};
-use crate::args::{DataDir, UsageError};
+use crate::args::{RunData, UsageError};
 
 #[derive(Args, Debug)]
 pub struct InvertArgs {
     /// Run folder
     run: PathBuf,
-    /// Image files or folders [default: 16 of the run's test images, at even distances]
+    /// Image files, or folders that are searched for them [default: 16 of the run's test images, at even distances]
     #[arg(long, num_args = 1.., value_name = "PATH")]
     images: Vec<PathBuf>,
     #[command(flatten)]
-    data_dir: DataDir,
+    data: RunData,
     /// Accuracy wanted: distance from the true preimage, relative to the image
     #[arg(long, default_value_t = 1e-6)]
     tolerance: f64,
@@ -130,31 +130,57 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     write_atomically(&args.out.join("report.json"), serde_json::to_string_pretty(&results)?.as_bytes())?;
     if args.json {
         println!("{}", serde_json::to_string(&results)?);
-        return Ok(Verdict::Done);
+        return Ok(results.verdict());
     }
-    println!("{} images, tolerance {} on the {}", names.len(), args.tolerance, report.tolerance_on);
-    for result in &results.images {
-        println!(
-            "{:<32} normed L2 {:>8}  iterations of all blocks {:>5}  {:?}",
-            result.image,
-            result.normed_l2.map_or("inf".into(), |e| format!("{e:.1e}")),
-            result.report.iterations,
-            result.report.outcome
-        );
+    println!("{} images, tolerance {:e} on the {}", names.len(), args.tolerance, report.tolerance_on);
+    for (result, x) in results.images.iter().zip(values.chunks_exact(len)) {
+        let error = match result.normed_l2 {
+            Some(error) => format!("{error:.1e}"),
+            None if length(x) == 0.0 => "undefined".into(),
+            None => "inf".into(),
+        };
+        let (iterations, outcome) = (result.report.iterations, result.report.outcome);
+        println!("{:<32} normed L2 {error:>9}  iterations of all blocks {iterations:>5}  {outcome}", result.image);
     }
-    // With a certificate the tolerance is on the error, and constants may be too large to prove it kept.
-    let kept = |result: &&ImageResult| result.relative_error_bar.is_some_and(|bar| bar <= args.tolerance);
-    let proved = results.images.iter().filter(kept).count();
-    if lipschitz.is_some() && proved < results.images.len() {
-        println!(
-            "{} of {} images are not proved to be within the tolerance: each block may amplify what float32 rounds by \
-             1 / (1 - L); report.json has the bounds",
-            results.images.len() - proved,
-            results.images.len()
-        );
-    }
+    results.show_error_bars();
     println!("originals, reconstructions and differences (white is none): {}", args.out.join("sheet.png").display());
-    Ok(Verdict::Done)
+    let failed = results.failed();
+    if failed > 0 {
+        println!(
+            "{failed} of {} images were not inverted: what is shown of them is where the limit left them",
+            names.len()
+        );
+    }
+    Ok(results.verdict())
+}
+
+impl Results {
+    /// Images whose inverse did not come to an end.
+    fn failed(&self) -> usize {
+        self.images.iter().filter(|image| !image.report.outcome.is_success()).count()
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.failed() == 0 { Verdict::Done } else { Verdict::ClaimFails }
+    }
+
+    /// What is proved: with a certificate the tolerance is on the error, but its constants may be too large to show that.
+    fn show_error_bars(&self) {
+        if !self.certified {
+            return;
+        }
+        let all = self.images.len();
+        let bars: Vec<f64> = self.images.iter().filter_map(|image| image.relative_error_bar).collect();
+        let kept = bars.iter().filter(|bar| **bar <= self.tolerance).count();
+        let largest = bars.iter().copied().fold(0.0, f64::max);
+        match bars.len() {
+            0 => println!("error bars: none below the image itself; each block may amplify errors by 1 / (1 - L)"),
+            n if n == all => println!(
+                "error bars: {largest:.1e} of the image at most, {kept} of {all} proved to be within the tolerance"
+            ),
+            n => println!("error bars: {n} of {all} below the image itself, {largest:.1e} of it at most"),
+        }
+    }
 }
 
 /// The named pictures, or test images at even distances; sizes are checked.
@@ -162,7 +188,7 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
     let input = record.input;
     let shape = [input.channels, input.height, input.width];
     if args.images.is_empty() {
-        let all = load_for_run(record, None, &args.data_dir)?.split.test;
+        let all = load_for_run(record, &args.data)?.split.test;
         let chosen = all.spread_indices(SHOWN).map(|i| {
             let picture = Picture { shape, pixels: all.image(i).to_vec() };
             (format!("{} test image {i}", record.data_name), picture)
@@ -172,9 +198,7 @@ fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<P
     let mut paths: Vec<PathBuf> = Vec::new();
     for path in &args.images {
         if path.is_dir() {
-            let mut files = picture::list(path)?;
-            files.sort();
-            paths.extend(files);
+            paths.extend(picture::list_all(path)?);
         } else {
             paths.push(path.clone());
         }

@@ -8,7 +8,7 @@ use iresnet::model::{Input, PRESETS};
 use iresnet::train::{RunConfig, RunDir};
 
 use super::Verdict;
-use crate::args::{NormKind, UsageError};
+use crate::args::{NormArgs, UsageError};
 
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
@@ -18,14 +18,10 @@ pub struct SummaryArgs {
     #[arg(long, conflicts_with = "run")]
     preset: Option<String>,
     /// List the presets
-    #[arg(long)]
+    #[arg(long, exclusive = true)]
     list: bool,
-    /// Normalisation of the trunk
-    #[arg(long, value_enum, default_value = "spectral")]
-    norm: NormKind,
-    /// Coefficient of spectral normalisation
-    #[arg(long, default_value_t = 0.9)]
-    coeff: f64,
+    #[command(flatten)]
+    norm: NormArgs,
     /// Images a training step, for the memory it needs [default: the preset's or the run's]
     #[arg(long)]
     batch: Option<usize>,
@@ -50,6 +46,9 @@ pub fn run(args: SummaryArgs) -> Result<Verdict> {
         }
         return Ok(Verdict::Done);
     }
+    if args.run.is_some() && args.norm.is_given() {
+        return Err(UsageError("--norm and --coeff are for a preset; a run has its own".into()).into());
+    }
     let (model, batch) = match (&args.run, &args.preset) {
         (Some(run), _) => {
             let record = RunDir::open(run)?.record()?;
@@ -57,7 +56,7 @@ pub fn run(args: SummaryArgs) -> Result<Verdict> {
         }
         (None, Some(preset)) => {
             let mut config = RunConfig::preset(preset).map_err(|e| UsageError(e.to_string()))?;
-            config.model.norm = args.norm.norm(args.coeff);
+            config.model.norm = args.norm.norm()?;
             let model = config.model.init(usual_input(preset), 0).map_err(|e| UsageError(e.to_string()))?;
             (model, config.train.batch_size)
         }

@@ -4,24 +4,21 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use iresnet::data::Split;
 use iresnet::device::DeviceChoice;
-use iresnet::model::{Layout, Memory, available_bytes};
+use iresnet::model::{Layout, Memory, Norm, available_bytes};
 use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, train};
 
 use super::{Verdict, data::load};
-use crate::args::{DeviceArg, NormKind, Recipe, UsageError, checked, only_on_cpu};
+use crate::args::{DeviceArg, NormArgs, Recipe, UsageError, checked, only_on_cpu};
 use crate::terminal::{self, TrainingProgress};
 
 #[derive(Args, Debug)]
 pub struct TrainArgs {
     #[command(flatten)]
     recipe: Recipe,
-    /// Normalisation of the trunk
-    #[arg(long, value_enum, default_value = "spectral")]
-    norm: NormKind,
-    /// Coefficient c of spectral normalisation, strictly between 0 and 1
-    #[arg(long, default_value_t = 0.9)]
-    coeff: f64,
+    #[command(flatten)]
+    norm: NormArgs,
     /// Images a step [default: the preset's]
     #[arg(long)]
     batch: Option<usize>,
@@ -61,7 +58,10 @@ impl TrainArgs {
     /// The configuration that the options ask for.
     fn config(&self) -> Result<RunConfig> {
         let mut config = self.recipe.config("--norm and --coeff choose the normalisation")?;
-        config.model.norm = self.norm.norm(self.coeff);
+        config.model.norm = self.norm.norm()?;
+        if self.batch.is_some() {
+            self.recipe.no_set("train.batch_size", "--batch says it already")?;
+        }
         config.train.batch_size = self.batch.unwrap_or(config.train.batch_size);
         checked(config)
     }
@@ -73,15 +73,13 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     let device = args.device.open()?;
     let loaded = load(&args.recipe.data, &args.recipe.data_dir)?;
     let mut record = loaded.record(args.recipe.preset_name(), config, args.recipe.seed);
-    if args.device.choice == DeviceChoice::Vulkan {
-        eprintln!("device: {}", device.name);
-    }
     record.device = device.name;
     record.memory = memory(&args, &record)?;
     if args.resume {
         RunDir::open(&args.out)?;
     }
     let dir = RunDir::create(&args.out, &record, args.resume)?;
+    introduce(&record, &loaded.split)?;
     let stop = terminal::stop_flag()?;
     let mut progress = TrainingProgress::new(record.model.norm.label(), 0);
     let (_, state, ended) = train(&dir, &record, &loaded.split, &device.device, &stop, &mut progress)?;
@@ -100,6 +98,48 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
+/// Says what is trained on what.
+fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
+    let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
+    let (input, train, label) = (record.input, &record.train, record.model.norm.label());
+    eprintln!(
+        "data: {}, {} training and {} test images of {}x{} with {} channels, {} classes",
+        data.name,
+        data.train.len(),
+        data.test.len(),
+        input.width,
+        input.height,
+        input.channels,
+        input.classes
+    );
+    eprintln!(
+        "network: {label}, preset {}, {} blocks, {} parameters",
+        record.preset,
+        layout.num_blocks(),
+        layout.num_parameters()
+    );
+    let augmentation = match (train.flip, train.shift) {
+        (false, 0) => "no augmentation".to_string(),
+        (true, 0) => "mirrored at random".into(),
+        (false, shift) => format!("shifted by up to {shift}"),
+        (true, shift) => format!("mirrored at random and shifted by up to {shift}"),
+    };
+    eprintln!(
+        "training: {} epochs in batches of {}, {augmentation}, seed {}, on {}",
+        train.epochs, train.batch_size, record.seed, record.device
+    );
+    if let Norm::Spectral { coeff } = record.model.norm
+        && record.model.step * coeff.powi(3) >= 1.0
+    {
+        eprintln!(
+            "warning: step {} times c^3 is {:.3}, not below 1, so that nothing makes this network invertible",
+            record.model.step,
+            record.model.step * coeff.powi(3)
+        );
+    }
+    Ok(())
+}
+
 /// The mode that was asked for, or one that fits; says which, and why.
 fn memory(args: &TrainArgs, record: &RunRecord) -> Result<Memory> {
     if args.device.choice == DeviceChoice::Vulkan {
@@ -115,7 +155,7 @@ fn memory(args: &TrainArgs, record: &RunRecord) -> Result<Memory> {
         MemoryChoice::Fixed(memory) => memory,
         MemoryChoice::Auto => Memory::choose(&record.model, &layout, record.train.batch_size, available),
     };
-    memory.check(&record.model).map_err(UsageError)?;
+    memory.check(&record.model).map_err(|e| UsageError(e.to_string()))?;
     let available = available.map_or("memory unknown".into(), |bytes| format!("{} MiB available", bytes >> 20));
     eprintln!("memory: {memory}, about {} MiB a step, {available}", predicted(memory));
     Ok(memory)

@@ -38,9 +38,10 @@ impl Report {
         format!(
             "Error: wrong classes among all test images, weights of the last epoch. Normed L2: mean over \
              {samples} test images of ||x \u{2212} x^|| / ||x|| on the network\u{2019}s input, after {} iterations a \
-             block. With a guarantee an image ends earlier, at the rounding of float32, where nothing changes any more; \
-             without one every iteration is made, unless steps grow a million-fold, and the outcomes are those of an \
-             inverse that gives up where steps grow (not contractive). Guaranteed inverse: every block\u{2019}s Lip(g) is \
+             block. With a guarantee latents are computed in float64, an image ends in a block when float32 changes nothing \
+             any more, and up to two more steps follow in float64; without one all is float32 and every iteration is made, \
+             unless a step is a million times as long as the first, and the outcomes are those of an inverse that gives up \
+             where steps grow (not contractive). Guaranteed inverse: every block\u{2019}s Lip(g) is \
              below 1, proved from upper bounds of the convolutions in use. Training: its time, on however many threads; \
              of an epoch that was interrupted, the last part. {against}",
             self.max_iterations

@@ -89,7 +89,7 @@ impl Report {
     fn cells(&self) -> Vec<[String; 10]> {
         let cells = |row: &Row| {
             let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
-            let outcomes = row.outcomes.iter().map(|(outcome, n)| format!("{n} {}", words(&format!("{outcome:?}"))));
+            let outcomes = row.outcomes.iter().map(|(outcome, n)| format!("{n} {outcome}"));
             [
                 row.model.clone(),
                 format!("{:.2}", row.error_percent),
@@ -140,7 +140,9 @@ impl Report {
             0 => format!("{:<w$}", row[i], w = width(i)),
             _ => format!("{:>w$}", row[i], w = width(i)),
         };
-        rows.iter().map(|row| (0..8).map(|i| cell(row, i)).collect::<Vec<_>>().join("  ") + "\n").collect()
+        let lines = rows.iter().map(|row| (0..8).map(|i| cell(row, i)).collect::<Vec<_>>().join("  ") + "\n");
+        let note = if self.paper.is_none() { "(The paper's figures are for MNIST.)\n" } else { "" };
+        lines.chain([note.into()]).collect()
     }
 
     /// `<name>.html`, `<name>.md`, `<name>.json`, `table1.json` and the figures.
@@ -189,17 +191,6 @@ fn errors_alone<S: serde::Serializer>(figure: &Option<Figure3>, serializer: S) -
 
 fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_string_pretty(value).expect("a result is JSON").into_bytes()
-}
-
-/// `RoundOffFloor` as `round off floor`.
-fn words(name: &str) -> String {
-    name.chars().fold(String::new(), |mut out, c| {
-        if c.is_uppercase() && !out.is_empty() {
-            out.push(' ');
-        }
-        out.extend(c.to_lowercase());
-        out
-    })
 }
 
 /// Seconds as `45 s`, `12 min` or `3.4 h`.

@@ -41,6 +41,26 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
+/// The same of a folder and all folders in it, folder by folder.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = list(folder)?;
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
+        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    for folder in folders {
+        files.extend(list_all(&folder)?);
+    }
+    Ok(files)
+}
+
 /// Decodes a PNG or JPEG file; grey pictures have one channel, all others three (transparency is dropped).
 ///
 /// # Errors

@@ -39,13 +39,15 @@ fn read(tensors: impl Iterator<Item = Tensor<1>>) -> impl Iterator<Item = Vec<f3
     data.into_iter().map(|data| data.try_into_vec().expect("float32"))
 }
 
+type Leaf = (Range<usize>, Tensor<1>);
+
 /// Parts of a parameter vector as tensors of their own, made as they are asked for: on the way back, a slice of one tensor
 /// would have a gradient as large as the whole.
 pub(crate) struct Leaves<'a> {
     values: &'a [f32],
     device: &'a Device,
     /// With the range of each; none where no gradient is wanted.
-    made: Option<RefCell<Vec<(Range<usize>, Tensor<1>)>>>,
+    made: Option<RefCell<Vec<Leaf>>>,
 }
 
 impl<'a> Leaves<'a> {

@@ -143,7 +143,7 @@ impl InversionReport {
 
 /// An image whose inverse did not succeed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("the inverse of image {image} ended as {outcome:?}")]
+#[error("the inverse of image {image} ended so: {outcome}")]
 pub struct NotConverged {
     /// Number of the image.
     pub image: usize,

@@ -63,6 +63,17 @@ impl From<Memory> for String {
     }
 }
 
+/// Reversible training of a network that need not have an inverse.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "reversible training recovers activations by the inverse, which {norm} networks need not have; use checkpoint=K or \
+     standard"
+)]
+pub struct NotInvertible {
+    /// What the normalisation is called.
+    pub norm: String,
+}
+
 impl Memory {
     /// Whether the input of the block at this place in its stage is kept.
     pub(crate) fn keeps_input(self, place: usize) -> bool {
@@ -77,14 +88,10 @@ impl Memory {
     ///
     /// # Errors
     /// `Reversible` without spectral normalisation: the inverse need not exist.
-    pub fn check(self, config: &ModelConfig) -> Result<(), String> {
+    pub fn check(self, config: &ModelConfig) -> Result<(), NotInvertible> {
         match (self, config.norm) {
             (Memory::Reversible, Norm::Spectral { .. }) | (Memory::Standard | Memory::Checkpoint(_), _) => Ok(()),
-            (Memory::Reversible, norm) => Err(format!(
-                "reversible training recovers activations by the inverse, which {} networks need not have; \
-                 use checkpoint=K or standard",
-                norm.label()
-            )),
+            (Memory::Reversible, norm) => Err(NotInvertible { norm: norm.label() }),
         }
     }
 

@@ -43,7 +43,7 @@ pub use dropout::{Dropout, DropoutKey};
 pub use effective::EffectiveWeights;
 pub use inverse::{BlockReport, ConvBranch, ImageReport, Inversion, InversionReport, NotConverged};
 pub use layout::Layout;
-pub use memory::{Memory, MemoryReport, available_bytes, peak_resident_bytes};
+pub use memory::{Memory, MemoryReport, NotInvertible, available_bytes, peak_resident_bytes};
 pub use norms::{NormState, PowerState};
 pub use presets::PRESETS;
 pub(crate) use presets::text as preset_text;
@@ -272,7 +272,7 @@ impl IResNet {
     ///
     /// # Errors
     /// A choice that this network does not allow: see [`Memory::check`].
-    pub fn set_memory(&mut self, memory: Memory) -> Result<(), String> {
+    pub fn set_memory(&mut self, memory: Memory) -> Result<(), NotInvertible> {
         memory.check(&self.config)?;
         self.memory = memory;
         Ok(())

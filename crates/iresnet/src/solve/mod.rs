@@ -100,6 +100,18 @@ pub enum Outcome {
     NonFinite,
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Outcome::Converged => "converged",
+            Outcome::RoundOffFloor => "round-off floor",
+            Outcome::OutOfIterations => "out of iterations",
+            Outcome::NotContractive => "not contractive",
+            Outcome::NonFinite => "not finite",
+        })
+    }
+}
+
 impl Outcome {
     /// Whether the result can be used: converged, or as good as the number format allows.
     pub fn is_success(self) -> bool {
@@ -111,7 +123,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
-    /// Zero asks for all that the number format gives; a negative one makes every iteration, whatever comes of it.
+    /// Zero asks for all that the number format gives; a negative one makes every iteration, whatever comes of it, unless
+    /// a value stops being finite or a step is a million times as long as the first.
     pub tolerance: f64,
     /// Most iterations a sample.
     pub max_iterations: usize,

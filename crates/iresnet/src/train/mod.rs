@@ -83,9 +83,10 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<(IResNet, Progress, Ended), RunError> {
     let config = &record.train;
+    let _lock = dir.lock()?;
     let mut model = record.model.init(record.input, record.seed)?;
     let source_name = "memory".to_string();
-    model.set_memory(record.memory).map_err(|message| ConfigError::Parse { source_name, message })?;
+    model.set_memory(record.memory).map_err(|e| ConfigError::Parse { source_name, message: e.to_string() })?;
     let mut sgd = Sgd::new(&model);
     let begun = match dir.load_checkpoint(&mut model, &mut sgd)? {
         Some(progress) => Some(progress),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::model::{ConfigError, IResNet, Layout, Memory, WeightsError};
 
@@ -41,16 +42,24 @@ pub enum RunError {
         missing: &'static str,
     },
     /// The folder belongs to another run.
-    #[error("{path} is a run with {key} {theirs}, and this command asks for {ours}; choose another --out")]
+    #[error(
+        "{path} is a run with {key} = {theirs}, and this command asks for {ours}; ask for the same, or choose another --out"
+    )]
     OtherRun {
         /// The folder.
         path: PathBuf,
-        /// What differs.
-        key: &'static str,
+        /// What differs, such as `train.epochs`.
+        key: String,
         /// Its value in the folder.
         theirs: String,
         /// Its value in the command.
         ours: String,
+    },
+    /// Another process trains in the folder.
+    #[error("{path} is being trained by another process; wait for it, or choose another --out")]
+    Busy {
+        /// The folder.
+        path: PathBuf,
     },
     /// Weights that training would overwrite, and nothing to go on from.
     #[error(
@@ -175,18 +184,16 @@ impl RunDir {
                 return Err(RunError::Exists { path: path.into() });
             }
             let theirs = RunRecord::read(&config)?;
-            let differs = |key, theirs: String, ours: String| match theirs == ours {
-                true => Ok(()),
-                false => Err(RunError::OtherRun { path: path.into(), key, theirs, ours }),
+            let what = |of: &RunRecord| {
+                serde_json::json!({
+                    "data": of.data_name, "classes": of.classes, "normalization": of.normalization, "input": of.input,
+                    "seed": of.seed, "model": of.model, "train": of.train,
+                })
             };
-            differs("data", theirs.data_name.clone(), record.data_name.clone())?;
-            differs("classes", json(&theirs.classes), json(&record.classes))?;
-            differs("normalization", json(&theirs.normalization), json(&record.normalization))?;
-            differs("input", json(&theirs.input), json(&record.input))?;
-            differs("seed", theirs.seed.to_string(), record.seed.to_string())?;
-            differs("network", json(&theirs.model), json(&record.model))?;
-            differs("recipe", json(&theirs.train), json(&record.train))?;
-            return Ok(dir);
+            return match difference(&what(&theirs), &what(record), String::new()) {
+                Some((key, theirs, ours)) => Err(RunError::OtherRun { path: path.into(), key, theirs, ours }),
+                None => Ok(dir),
+            };
         }
         fs::create_dir_all(path).map_err(|source| RunError::Write { path: path.into(), source })?;
         let text = serde_json::to_string_pretty(record).expect("a configuration is JSON");
@@ -208,6 +215,16 @@ impl RunDir {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Keeps other processes from training in the folder until what is returned is dropped, where the file system has locks.
+    pub(crate) fn lock(&self) -> Result<fs::File, RunError> {
+        let path = self.path.join(CONFIG);
+        let file = fs::File::open(&path).map_err(|source| RunError::Write { path, source })?;
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => Err(RunError::Busy { path: self.path.clone() }),
+            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(file),
+        }
     }
 
     /// The configuration.
@@ -318,8 +335,15 @@ impl RunDir {
     }
 }
 
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("a configuration is JSON")
+/// The first value that differs, with its path, and its text on either side.
+fn difference(theirs: &Value, ours: &Value, path: String) -> Option<(String, String, String)> {
+    match (theirs, ours) {
+        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => a.iter().find_map(|(key, value)| {
+            let dot = if path.is_empty() { "" } else { "." };
+            difference(value, &b[key], format!("{path}{dot}{key}"))
+        }),
+        _ => (theirs != ours).then(|| (path, theirs.to_string(), ours.to_string())),
+    }
 }
 
 const MOMENTUM: [&str; 2] = ["momentum.trunk", "momentum.head"];

@@ -42,7 +42,7 @@ pub fn run(
         return Ok(None);
     }
     // Data that cannot be loaded is said before any work.
-    let loaded = load_for_run(record, None, &args.data_dir)?;
+    let loaded = load_for_run(record, &args.data)?;
     let progress = bar(3 * model.layout().num_blocks() as u64, "finalizing");
     let finalized = finalize(model, certificate, args.target, |done, _| progress.set_position(done as u64));
     progress.finish_and_clear();

@@ -49,7 +49,7 @@ pub fn run(
     model: &IResNet,
     certificate: &Certificate,
 ) -> Result<Report> {
-    let test = load_for_run(record, None, &args.data_dir)?.split.test;
+    let test = load_for_run(record, &args.data)?.split.test;
     let margins = Margins::of(model, certificate).expect("the certificate was just made for this network");
     let progress = bar(test.len() as u64, "classifying");
     let mut predictions =
