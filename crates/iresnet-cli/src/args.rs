@@ -11,6 +11,7 @@ use iresnet::train::RunConfig;
 use crate::commands::bench::BenchArgs;
 use crate::commands::certify::CertifyArgs;
 use crate::commands::data::DataArgs;
+use crate::commands::encode::EncodeArgs;
 use crate::commands::evaluate::EvaluateArgs;
 use crate::commands::invert::InvertArgs;
 use crate::commands::reproduce::ReproduceArgs;
@@ -38,7 +39,9 @@ pub enum Command {
     Train(TrainArgs),
     /// Classification error and reconstruction error on the test set
     Evaluate(EvaluateArgs),
-    /// Invert a network on images and write the reconstructions
+    /// Classify images and write their latents
+    Encode(EncodeArgs),
+    /// Invert a network on images, or on latents, and write the reconstructions
     Invert(InvertArgs),
     /// Singular values of every convolution, exact, with rigorous bounds
     Spectrum(SpectrumArgs),

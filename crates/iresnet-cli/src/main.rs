@@ -22,6 +22,7 @@ fn main() -> std::process::ExitCode {
     let result = match cli.command.unwrap_or_default() {
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
+        Command::Encode(args) => commands::encode::run(args),
         Command::Invert(args) => commands::invert::run(args),
         Command::Spectrum(args) => commands::spectrum::run(args),
         Command::Certify(args) => commands::certify::run(args),

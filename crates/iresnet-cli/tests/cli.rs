@@ -115,6 +115,18 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
     // Its own reconstruction is a PNG of the right size, so it can be inverted in turn.
     let again = path(&dir, "again");
     succeeds(&["invert", &normalized, "--images", &format!("{images}/0000-reconstruction.png"), "--out", &again]);
+    // Latents come back as the images that they are of, from a file as well.
+    let latents = path(&dir, "latents.safetensors");
+    let classes = json(&succeeds(&["encode", &normalized, "--out", &latents, "--json"]));
+    assert_eq!(classes.as_array().unwrap().len(), 16);
+    assert!(classes[0]["probability"].as_f64().unwrap() > 0.1 && classes[0]["class"].is_string(), "{classes}");
+    let decoded = path(&dir, "decoded");
+    assert!(succeeds(&["invert", &normalized, "--latents", &latents, "--out", &decoded]).contains("latent 16"));
+    for file in ["0003-reconstruction.png", "0015-reconstruction.png"] {
+        assert_eq!(fs::read(format!("{images}/{file}")).unwrap(), fs::read(format!("{decoded}/{file}")).unwrap());
+    }
+    let weights = format!("{normalized}/last.safetensors");
+    fails(&["invert", &normalized, "--latents", &weights, "--out", &decoded], 1, &["holds no latents", "F32 [n, "]);
     // Every picture of a folder and of the folders in it; the sheet is of another size.
     fails(&["invert", &normalized, "--images", dir.path().to_str().unwrap(), "--out", &again], 2, &["sheet.png is"]);
     let (code, text, _) = parts(&run(&["invert", &normalized, "--out", &again, "--max-iterations", "1"]));
@@ -411,6 +423,9 @@ fn wrong_use_is_explained() {
         fails(&["bench", kind, option[0], option[1]], 2, &[option[0], "means nothing to bench", kind]);
     }
     fails(&["bench", "forward", "--batch", "100000000"], 2, &["--batch from 1 to 65536"]);
+    let file = path(&dir, "weights.safetensors");
+    fs::write(&file, "").unwrap();
+    fails(&["evaluate", &file], 1, &["weights.safetensors is a file", "the run folder that holds it"]);
     fails(&["spectrum", &out, "--plot", "norms.png"], 2, &["--plot norms.png must end in .svg"]);
     fails(&["evaluate", &out], 1, &["is not a run folder", "config.json is missing"]);
     fails(&["frobnicate"], 2, &["unrecognized subcommand"]);

@@ -3,6 +3,22 @@
 //! `Lip(h g) <= h prod ||W_i|| prod Lip(κ) prod (BatchNorm gains) = L_t` for each block; if every `L_t < 1` the inverse
 //! exists everywhere, `Lip(F) <= prod (1 + L_t)` and `Lip(F^-1) <= prod 1 / (1 - L_t)`. All in evaluation mode: no
 //! dropout, BatchNorm with running statistics.
+//!
+//! ```
+//! use iresnet::certificate::Certificate;
+//! use iresnet::model::{Input, ModelConfig, Norm};
+//!
+//! let config = ModelConfig { norm: Norm::Spectral { coeff: 0.5 }, blocks: vec![1, 1], ..ModelConfig::preset("digits")? };
+//! let mut model = config.init(Input { channels: 1, height: 8, width: 8, classes: 10 }, 0)?;
+//! model.update_norms(100);
+//! assert!(Certificate::of(&model, |_, _| {}).largest_block_lipschitz() < 0.5f64.powi(3) * 1.01);
+//! // The same weights without normalisation, and too large.
+//! let mut vanilla = ModelConfig { norm: Norm::None, ..config }.init(model.layout().input, 0)?;
+//! vanilla.parameters_mut()[0].iter_mut().for_each(|w| *w *= 3.0);
+//! println!("{}", Certificate::of(&vanilla, |_, _| {}).reasons.join("\n"));
+//! assert!(!Certificate::of(&vanilla, |_, _| {}).certified);
+//! # Ok::<(), iresnet::model::ConfigError>(())
+//! ```
 
 mod file;
 mod finalize;

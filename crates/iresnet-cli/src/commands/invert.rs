@@ -8,21 +8,22 @@ use iresnet::data::picture::{self, Picture};
 use iresnet::evaluate::{length, normed_l2};
 use iresnet::model::ImageReport;
 use iresnet::solve::{Picard, Stop};
-use iresnet::train::{RunDir, RunRecord, write_atomically};
+use iresnet::train::{RunDir, write_atomically};
 use serde::Serialize;
 
-use super::{Verdict, certify::certify, data::load_for_run, make_folder};
-use crate::args::{RunData, UsageError};
+use super::images::{ImageArgs, Named, SHOWN};
+use super::{Verdict, certify::certify, make_folder};
+use crate::args::UsageError;
 
 #[derive(Args, Debug)]
 pub struct InvertArgs {
     /// Run folder
     run: PathBuf,
-    /// Image files, or folders that are searched for them [default: 16 of the run's test images, at even distances]
-    #[arg(long, num_args = 1.., value_name = "PATH")]
-    images: Vec<PathBuf>,
     #[command(flatten)]
-    data: RunData,
+    images: ImageArgs,
+    /// Latents of `iresnet encode`, as it wrote them or changed, in place of images
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["images", "data"])]
+    latents: Option<PathBuf>,
     /// Accuracy wanted: distance from the true preimage, relative to the image
     #[arg(long, default_value_t = 1e-6)]
     tolerance: f64,
@@ -61,9 +62,6 @@ struct Results {
     blocks: Vec<iresnet::model::BlockReport>,
 }
 
-/// Images shown when none are named.
-const SHOWN: usize = 16;
-
 pub fn run(args: InvertArgs) -> Result<Verdict> {
     if args.tolerance.is_nan() || args.tolerance < 0.0 {
         return Err(UsageError(format!("--tolerance {} must be zero or positive", args.tolerance)).into());
@@ -72,17 +70,22 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
         return Err(UsageError("--max-iterations must be at least 1".into()).into());
     }
     let (record, model) = RunDir::open(&args.run)?.load()?;
-    let (names, pictures) = pictures(&args, &record)?;
+    let (input, largest) = (record.input, record.white());
+    let len = input.len();
+    let given = args.latents.as_ref().map(|path| model.layout().latents_of_file(path)).transpose()?;
+    let Named { names, values } = match &given {
+        // Nothing to compare with.
+        Some(latents) => {
+            let names = (1..=latents.len() / model.layout().latent.len()).map(|i| format!("latent {i}"));
+            Named { names: names.collect(), values: Vec::new() }
+        }
+        None => args.images.load(&record)?,
+    };
     make_folder(&args.out)?;
     let certificate = certify(&model);
     let lipschitz = certificate.contractions(&model);
-
-    let (input, largest) = (record.input, record.white());
-    let len = input.len();
-    let mut values = Vec::new();
-    pictures.iter().for_each(|p| record.normalization.apply(&p.pixels, &mut values));
     let trunk = model.fixed_trunk();
-    let latent = trunk.forward_to_invert(&values, lipschitz.as_deref());
+    let latent = given.unwrap_or_else(|| trunk.forward_to_invert(&values, lipschitz.as_deref()));
     let stop = Stop { tolerance: args.tolerance, max_iterations: args.max_iterations };
     let (images, mut report) = trunk.inverse(&latent, names.len(), &Picard, stop, lipschitz.as_deref())?;
     if let Some(lipschitz) = &lipschitz {
@@ -91,30 +94,34 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
 
     let mut rows = Vec::new();
     let mut results = Vec::new();
-    let each = names.iter().zip(values.chunks_exact(len)).zip(images.chunks_exact(len)).zip(&report.images);
-    for (i, (((name, x), reconstructed), image)) in each.enumerate() {
-        let error = normed_l2(x, reconstructed);
+    let each = names.iter().zip(images.chunks_exact(len)).zip(&report.images);
+    for (i, ((name, reconstructed), image)) in each.enumerate() {
+        let original = values.chunks_exact(len).nth(i);
         let shape = [input.channels, input.height, input.width];
         let show = |values: &[f32]| Picture { shape, pixels: record.normalization.to_pixels(values, largest) };
-        let (original, copy) = (show(x), show(reconstructed));
-        let difference = Picture {
-            shape,
-            pixels: original.pixels.iter().zip(&copy.pixels).map(|(a, b)| 255 - a.abs_diff(*b)).collect(),
-        };
+        let copy = show(reconstructed);
         picture::write(&args.out.join(format!("{i:04}-reconstruction.png")), &copy)?;
-        picture::write(&args.out.join(format!("{i:04}-difference.png")), &difference)?;
-        rows.push([original, copy, difference]);
+        rows.push(match original.map(show) {
+            None => vec![copy],
+            Some(original) => {
+                let apart = original.pixels.iter().zip(&copy.pixels).map(|(a, b)| 255 - a.abs_diff(*b));
+                let difference = Picture { shape, pixels: apart.collect() };
+                picture::write(&args.out.join(format!("{i:04}-difference.png")), &difference)?;
+                vec![original, copy, difference]
+            }
+        });
         let size = length(reconstructed);
         results.push(ImageResult {
             image: name.clone(),
-            normed_l2: error.is_finite().then_some(error),
+            normed_l2: original.map(|x| normed_l2(x, reconstructed)).filter(|error| error.is_finite()),
             relative_error_bar: image.error_bar.filter(|bar| *bar < size).map(|bar| (bar / (size - bar)).next_up()),
             report: image.clone(),
         });
     }
-    // Originals, reconstructions, differences: three rows, at most 16 columns.
+    // Originals, reconstructions, differences: three rows, at most 16 columns; of latents one row.
+    let parts = 0..rows[0].len();
     let sheet: Vec<Vec<Picture>> =
-        (0..3).map(|part| rows.iter().take(SHOWN).map(|row| row[part].clone()).collect()).collect();
+        parts.map(|part| rows.iter().take(SHOWN).map(|row| row[part].clone()).collect()).collect();
     let scale = (96 / input.height.max(1)).max(1);
     picture::write(&args.out.join("sheet.png"), &picture::contact_sheet(&sheet, scale))?;
     let results = Results {
@@ -133,17 +140,22 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
         return Ok(results.verdict());
     }
     println!("{} images, tolerance {:e} on the {}", names.len(), args.tolerance, report.tolerance_on);
-    for (result, x) in results.images.iter().zip(values.chunks_exact(len)) {
-        let error = match result.normed_l2 {
-            Some(error) => format!("{error:.1e}"),
-            None if length(x) == 0.0 => "undefined".into(),
-            None => "inf".into(),
+    let mut originals = values.chunks_exact(len);
+    for result in &results.images {
+        let error = match (result.normed_l2, originals.next()) {
+            (_, None) => String::new(),
+            (Some(error), _) => format!("normed L2 {error:>9.1e}  "),
+            (None, Some(x)) => format!("normed L2 {:>9}  ", if length(x) == 0.0 { "undefined" } else { "inf" }),
         };
         let (iterations, outcome) = (result.report.iterations, result.report.outcome);
-        println!("{:<32} normed L2 {error:>9}  iterations of all blocks {iterations:>5}  {outcome}", result.image);
+        println!("{:<32} {error}iterations of all blocks {iterations:>5}  {outcome}", result.image);
     }
     results.show_error_bars();
-    println!("originals, reconstructions and differences (white is none): {}", args.out.join("sheet.png").display());
+    let shown = match values.is_empty() {
+        true => "reconstructions",
+        false => "originals, reconstructions and differences (white is none)",
+    };
+    println!("{shown}: {}", args.out.join("sheet.png").display());
     let failed = results.failed();
     if failed > 0 {
         println!(
@@ -181,46 +193,4 @@ impl Results {
             n => println!("error bars: {n} of {all} below the image itself, {largest:.1e} of it at most"),
         }
     }
-}
-
-/// The named pictures, or test images at even distances; sizes are checked.
-fn pictures(args: &InvertArgs, record: &RunRecord) -> Result<(Vec<String>, Vec<Picture>)> {
-    let input = record.input;
-    let shape = [input.channels, input.height, input.width];
-    if args.images.is_empty() {
-        let all = load_for_run(record, &args.data)?.split.test;
-        let chosen = all.spread_indices(SHOWN).map(|i| {
-            let picture = Picture { shape, pixels: all.image(i).to_vec() };
-            (format!("{} test image {i}", record.data_name), picture)
-        });
-        return Ok(chosen.unzip());
-    }
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for path in &args.images {
-        if path.is_dir() {
-            paths.extend(picture::list_all(path)?);
-        } else {
-            paths.push(path.clone());
-        }
-    }
-    if paths.is_empty() {
-        return Err(UsageError("--images names no .png, .jpg or .jpeg file".into()).into());
-    }
-    let mut pictures = Vec::new();
-    for path in &paths {
-        let mut picture = picture::read(path)?;
-        if input.channels == 3 {
-            picture = picture.into_rgb();
-        }
-        if picture.shape != shape {
-            let show = |[c, h, w]: [usize; 3]| format!("{w}x{h} with {c} channels");
-            let (found, wanted) = (show(picture.shape), show(shape));
-            return Err(UsageError(format!("{} is {found}; this network takes {wanted}", path.display())).into());
-        }
-        // Digits count from 0 to 16, files from 0 to 255.
-        let largest = u32::from(record.white());
-        picture.pixels.iter_mut().for_each(|p| *p = ((u32::from(*p) * largest + 127) / 255) as u8);
-        pictures.push(picture);
-    }
-    Ok((paths.iter().map(|p| p.display().to_string()).collect(), pictures))
 }

@@ -3,7 +3,9 @@
 pub mod bench;
 pub mod certify;
 pub mod data;
+pub mod encode;
 pub mod evaluate;
+mod images;
 pub mod invert;
 pub mod reproduce;
 pub mod spectrum;

@@ -103,13 +103,14 @@ fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
     let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
     let (input, train, label) = (record.input, &record.train, record.model.norm.label());
     eprintln!(
-        "data: {}, {} training and {} test images of {}x{} with {} channels, {} classes",
+        "data: {}, {} training and {} test images of {}x{} with {} channel{}, {} classes",
         data.name,
         data.train.len(),
         data.test.len(),
         input.width,
         input.height,
         input.channels,
+        if input.channels == 1 { "" } else { "s" },
         input.classes
     );
     eprintln!(

@@ -23,6 +23,7 @@ pub mod effective;
 mod head;
 mod init;
 mod inverse;
+mod latents;
 pub mod layout;
 mod memory;
 mod norms;
@@ -42,6 +43,7 @@ pub use config::{Activation, Bottleneck, ConfigError, Input, ModelConfig, Norm, 
 pub use dropout::{Dropout, DropoutKey};
 pub use effective::EffectiveWeights;
 pub use inverse::{BlockReport, ConvBranch, ImageReport, Inversion, InversionReport, NotConverged};
+pub use latents::LatentsError;
 pub use layout::Layout;
 pub use memory::{Memory, MemoryReport, NotInvertible, available_bytes, peak_resident_bytes};
 pub use norms::{NormState, PowerState};

@@ -5,6 +5,31 @@
 //! takes it, so finished samples cost nothing more. All arithmetic is per lane: a sample's result is the same, bit for
 //! bit, whatever else is in the batch.
 //!
+//! ```
+//! use iresnet::solve::{Branch, LANES, Picard, Stop, solve};
+//!
+//! /// `g(x) = x / 2`
+//! struct Half;
+//!
+//! impl Branch<f64> for Half {
+//!     type Scratch = ();
+//!     fn len(&self) -> usize {
+//!         1
+//!     }
+//!     fn value(&self, x: &[f64], out: &mut [f64], _scratch: &mut ()) {
+//!         out.iter_mut().zip(x).for_each(|(out, x)| *out = x / 2.0);
+//!     }
+//!     fn lipschitz(&self) -> Option<f64> {
+//!         Some(0.5)
+//!     }
+//! }
+//!
+//! // x + x / 2 = 3, for one sample in the first of sixteen lanes.
+//! let solved = solve(&Half, &[3.0; LANES], 1, &Picard, Stop { tolerance: 1e-9, max_iterations: 100 })?;
+//! assert!((solved.x[0] - 2.0).abs() <= solved.reports[0].error_bar.unwrap());
+//! # Ok::<(), iresnet::solve::Contradiction>(())
+//! ```
+//!
 //! # Error bars
 //! With `Lip(g) <= L < 1`, for any iterate `x` (from the paper's equation 3):
 //! `||x - x*|| <= ||x + g(x) - y|| / (1 - L)`. A step of the plain iteration from `x` has length `||x + g(x) - y||`,

@@ -4,6 +4,23 @@
 //! seed and of epoch and step numbers, so a run that was killed goes on from its checkpoint as if nothing had
 //! happened. At the end of an epoch power iterations converge and the head's statistics are taken anew, then the weights
 //! are tested. Checkpoints are written after every epoch, every few minutes, and when a run is asked to stop.
+//!
+//! ```
+//! use std::sync::atomic::AtomicBool;
+//!
+//! use iresnet::Device;
+//! use iresnet::train::{RunConfig, RunDir, RunRecord, train};
+//!
+//! let data = iresnet::data::load("digits", std::path::Path::new(""), &())?;
+//! let config = RunConfig::preset_with("digits", &["model.blocks=[1,1]".into(), "train.epochs=1".into()])?;
+//! let record = RunRecord::new(&data, "digits", config, 0);
+//! let folder = tempfile::tempdir()?;
+//! let dir = RunDir::create(folder.path(), &record, false)?;
+//! let (_, progress, _) = train(&dir, &record, &data, &Device::flex(), &AtomicBool::new(false), &mut ())?;
+//! assert!(progress.epochs[0].test_error_percent < 50.0);
+//! let (_, model) = dir.load()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod config;
 mod muon;

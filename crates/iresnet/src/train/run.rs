@@ -41,6 +41,14 @@ pub enum RunError {
         /// The missing file.
         missing: &'static str,
     },
+    /// Weights alone.
+    #[error(
+        "{path} is a file; commands take the run folder that holds it, with the config.json that says what it is of"
+    )]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder belongs to another run.
     #[error(
         "{path} is a run with {key} = {theirs}, and this command asks for {ours}; ask for the same, or choose another --out"
@@ -206,6 +214,9 @@ impl RunDir {
     /// # Errors
     /// If it is not one.
     pub fn open(path: &Path) -> Result<Self, RunError> {
+        if path.is_file() {
+            return Err(RunError::NotAFolder { path: path.into() });
+        }
         if !path.join(CONFIG).is_file() {
             return Err(RunError::NotARun { path: path.into(), missing: CONFIG });
         }

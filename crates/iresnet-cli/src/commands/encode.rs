@@ -1,0 +1,62 @@
+//! `iresnet encode`
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use iresnet::Device;
+use iresnet::model::argmax;
+use iresnet::train::{RunDir, write_atomically};
+use serde::Serialize;
+
+use super::Verdict;
+use super::images::ImageArgs;
+
+#[derive(Args, Debug)]
+pub struct EncodeArgs {
+    /// Run folder
+    run: PathBuf,
+    #[command(flatten)]
+    images: ImageArgs,
+    /// File for `latent [n, C, H, W]` and `logits [n, classes]`; `iresnet invert --latents` takes it, changed or not
+    #[arg(long, value_name = "FILE.safetensors")]
+    out: Option<PathBuf>,
+    /// Print one JSON list
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the network says of one image.
+#[derive(Serialize)]
+struct Classified {
+    image: String,
+    class: String,
+    /// Softmax of the logits at the class.
+    probability: f64,
+}
+
+pub fn run(args: EncodeArgs) -> Result<Verdict> {
+    let (record, model) = RunDir::open(&args.run)?.load()?;
+    let images = args.images.load(&record)?;
+    // As an inverse likes them best.
+    let latents = model.fixed_trunk().forward_precise(&images.values);
+    let logits = model.classify(model.latent_tensor(latents.clone(), images.names.len(), &Device::flex()));
+    let logits = logits.into_data().try_into_vec::<f32>().expect("float32 logits");
+    if let Some(path) = &args.out {
+        write_atomically(path, &model.layout().latents_to_safetensors(&latents, &logits))?;
+    }
+    let classified = images.names.into_iter().zip(logits.chunks_exact(record.input.classes)).map(|(image, logits)| {
+        let best = argmax(logits);
+        let sum: f64 = logits.iter().map(|logit| f64::from(logit - logits[best]).exp()).sum();
+        Classified { image, class: record.classes[best].clone(), probability: 1.0 / sum }
+    });
+    let classified: Vec<Classified> = classified.collect();
+    if args.json {
+        println!("{}", serde_json::to_string(&classified)?);
+        return Ok(Verdict::Done);
+    }
+    for Classified { image, class, probability } in &classified {
+        println!("{image:<32} class {class:<12} probability {probability:.4}");
+    }
+    Ok(Verdict::Done)
+}
