@@ -79,9 +79,9 @@ impl Inversion {
     pub fn invert<S: Solver<f32>>(&self, solver: &S, iterations: usize) -> Result<Reconstructed, Contradiction> {
         let n = self.samples();
         let (images, _) = if iterations == 0 {
-            self.trunk.inverse(&self.latent, n, &Stay, Stop { tolerance: -1.0, max_iterations: 1 }, None)?
+            self.trunk.inverse(&self.latent, n, &Stay, Stop { tolerance: None, max_iterations: 1 }, None)?
         } else {
-            let tolerance = if self.lipschitz.is_some() { 0.0 } else { -1.0 };
+            let tolerance = self.lipschitz.is_some().then_some(0.0);
             let stop = Stop { tolerance, max_iterations: iterations };
             self.trunk.inverse(&self.latent, n, solver, stop, self.lipschitz.as_deref())?
         };
@@ -92,7 +92,7 @@ impl Inversion {
 
     /// Every iteration, with no regard to convergence: what takes time.
     pub fn invert_all(&self, solver: &impl Solver<f32>, iterations: usize) {
-        let stop = Stop { tolerance: -1.0, max_iterations: iterations };
+        let stop = Stop { tolerance: None, max_iterations: iterations };
         let inverse = self.trunk.inverse(&self.latent, self.samples(), solver, stop, None);
         std::hint::black_box(inverse.expect("no certificate to contradict"));
     }

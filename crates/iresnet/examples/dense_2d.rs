@@ -18,7 +18,7 @@ fn main() {
 }
 
 fn show<S: Solver<f64>>(name: &str, network: &Sequence<Dense<f64>>, points: &[f64], latent: &[f64], solver: &S) {
-    let stop = Stop { tolerance: 1e-10, max_iterations: 500 };
+    let stop = Stop { tolerance: Some(1e-10), max_iterations: 500 };
     let inverse = network.inverse(latent, 50, solver, stop).expect("the bounds are true");
     let error = points.iter().zip(unpack(&inverse.x, 2, 50)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let evaluations: usize = inverse.blocks.iter().flatten().map(|r| r.evaluations).sum();

@@ -27,7 +27,7 @@ fn main() {
     let network = Sequence { branches: vec![Sine, Sine, Sine] };
     let points = [0.5, -1.0, 2.0, 3.0, -4.0, 0.0];
     let latent = network.forward(&pack(&points, 2));
-    let stop = Stop { tolerance: 1e-12, max_iterations: 200 };
+    let stop = Stop { tolerance: Some(1e-12), max_iterations: 200 };
     let inverse = network.inverse(&latent, 3, &Picard, stop).expect("the bound is true");
     for ((point, back), bar) in points.chunks(2).zip(unpack(&inverse.x, 2, 3).chunks(2)).zip(&inverse.error_bars) {
         println!("{point:?} came back as {back:?}, off by at most {:.1e}", bar.expect("the blocks have bounds"));

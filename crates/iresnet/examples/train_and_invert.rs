@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     (0..16).for_each(|i| data.normalization.apply(data.test.image(i), &mut values));
     let images = Tensor::<1>::from_floats(values.as_slice(), &Device::flex()).reshape([16, 1, 8, 8]);
     let output = model.forward(images.clone());
-    let stop = Stop { tolerance: 1e-6, max_iterations: 100 };
+    let stop = Stop { tolerance: Some(1e-6), max_iterations: 100 };
     let inversion = model.inverse(output.latent, &Picard, stop, Some(&certificate))?;
     inversion.report.require_converged()?;
     let largest = (inversion.images - images).abs().max().into_scalar::<f32>();

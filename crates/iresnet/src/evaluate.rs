@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::data::{Dataset, Loader, Normalization};
 use crate::measure::Measure;
 use crate::model::{IResNet, count_correct, is_fused};
-use crate::solve::{Contradiction, Outcome, Solver, Stop};
+use crate::solve::{Contradiction, Outcome, Solver, Stop, ToleranceOn};
 
 /// Images a batch in evaluation.
 const BATCH: usize = 256;
@@ -85,7 +85,7 @@ pub struct Reconstruction {
     /// grow.
     pub outcomes: BTreeMap<Outcome, usize>,
     /// Whether the tolerance bounded the error or only the residual.
-    pub tolerance_on: &'static str,
+    pub tolerance_on: ToleranceOn,
 }
 
 /// Inverts the latents of all images of `data` with at most `max_iterations` a block and compares; `lipschitz` holds
@@ -108,14 +108,14 @@ pub fn reconstruction<S: Solver<f32>>(
     let trunk = model.fixed_trunk();
     let len = data.image_len();
     let (mut errors, mut outcomes) = (Vec::new(), BTreeMap::new());
-    let (mut tolerance_on, mut iterations, mut distance) = ("residual", 0, 0.0);
+    let (mut tolerance_on, mut iterations, mut distance) = (ToleranceOn::Residual, 0, 0.0);
     for batch in Loader::evaluate(data, normalization, BATCH) {
         let n = batch.labels.len();
         let latent = trunk.forward_to_invert(&batch.images, lipschitz);
         let inverse = |tolerance| trunk.inverse(&latent, n, solver, Stop { tolerance, max_iterations }, lipschitz);
-        let judged = inverse(0.0)?;
+        let judged = inverse(Some(0.0))?;
         judged.1.images.iter().for_each(|image| *outcomes.entry(image.outcome).or_default() += 1);
-        let (reconstructed, report) = if lipschitz.is_some() { judged } else { inverse(-1.0)? };
+        let (reconstructed, report) = if lipschitz.is_some() { judged } else { inverse(None)? };
         for (x, y) in batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)) {
             errors.push(normed_l2(x, y));
             let apart = squared_distance(x, y).sqrt();

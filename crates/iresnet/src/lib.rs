@@ -18,7 +18,7 @@
 //! let images: Vec<f32> = (0..3 * 64).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect();
 //! let trunk = model.fixed_trunk();
 //! let latent = trunk.forward_precise(&images);
-//! let stop = Stop { tolerance: 0.0, max_iterations: 100 };
+//! let stop = Stop { tolerance: Some(0.0), max_iterations: 100 };
 //! let lipschitz = certificate.contractions(&model);
 //! let (back, report) = trunk.inverse(&latent, 3, &Picard, stop, lipschitz.as_deref())?;
 //! report.require_converged()?;

@@ -2,7 +2,7 @@
 
 use iresnet::certificate::Certificate;
 use iresnet::model::{Activation, IResNet, Input, ModelConfig, Norm};
-use iresnet::solve::{Anderson, Outcome, Picard, Stop};
+use iresnet::solve::{Anderson, Outcome, Picard, Stop, ToleranceOn};
 use iresnet::{Device, Tensor};
 
 fn images(n: usize, input: Input) -> Tensor<4> {
@@ -37,7 +37,7 @@ fn normalised_networks_invert_to_float32() {
         assert!(certificate.certified, "{:?}", certificate.reasons);
         let x = images(20, input);
         let latent = model.forward(x.clone()).latent;
-        let stop = Stop { tolerance: 0.0, max_iterations: 200 };
+        let stop = Stop { tolerance: Some(0.0), max_iterations: 200 };
         for inversion in [
             model.inverse(latent.clone(), &Picard, stop, Some(&certificate)).unwrap(),
             model.inverse(latent.clone(), &Anderson::default(), stop, Some(&certificate)).unwrap(),
@@ -49,7 +49,7 @@ fn normalised_networks_invert_to_float32() {
             }
             assert!(inversion.report.images.iter().all(|image| image.padding_residual < 1e-4));
             assert!(inversion.report.images.iter().all(|image| image.error_bar.is_some_and(|bar| bar < 1e-2)));
-            assert_eq!(inversion.report.tolerance_on, "error");
+            assert_eq!(inversion.report.tolerance_on, ToleranceOn::Error);
         }
     }
 }
@@ -71,7 +71,7 @@ fn double_precision_brings_certified_inverses_closer() {
     let (model, lipschitz, x) = deep();
     let trunk = model.fixed_trunk();
     let error = |latent: &[f32], tolerance: f64, lipschitz: Option<&[f64]>| {
-        let stop = Stop { tolerance, max_iterations: 100 };
+        let stop = Stop { tolerance: Some(tolerance), max_iterations: 100 };
         let (images, report) = trunk.inverse(latent, 20, &Picard, stop, lipschitz).unwrap();
         let errors: Vec<f64> =
             x.chunks(64).zip(images.chunks(64)).map(|(x, y)| iresnet::evaluate::normed_l2(x, y)).collect();
@@ -110,7 +110,7 @@ fn error_bars_hold_where_all_terms_round_alike() {
         let lipschitz = Certificate::of(&model, |_, _| {}).contractions(&model).unwrap();
         let trunk = model.fixed_trunk();
         let latent = vec![0.731_059; 3072];
-        let stop = Stop { tolerance: 0.0, max_iterations: 200 };
+        let stop = Stop { tolerance: Some(0.0), max_iterations: 200 };
         let (x, _) = trunk.inverse(&latent, 1, &Picard, stop, Some(&lipschitz)).unwrap();
         let bar = trunk.error_bars(&x, &latent, &lipschitz)[0].unwrap();
 
@@ -145,7 +145,7 @@ fn constants_that_are_too_small_are_refuted() {
     let latent = trunk.forward_precise(&x);
     let last = lipschitz.len() - 1;
     lipschitz[last] = 1e-4;
-    let stop = Stop { tolerance: 0.0, max_iterations: 100 };
+    let stop = Stop { tolerance: Some(0.0), max_iterations: 100 };
     let found = trunk.inverse(&latent, 20, &Picard, stop, Some(&lipschitz)).unwrap_err();
     assert!(found.lipschitz == 1e-4 && found.step > found.allowed, "{found}");
 }
@@ -156,7 +156,7 @@ fn steps_in_double_precision_count_and_keep_the_limit() {
     let trunk = model.fixed_trunk();
     let latent = trunk.forward_precise(&x);
     let run = |max_iterations: usize, lipschitz: Option<&[f64]>| {
-        let stop = Stop { tolerance: 0.0, max_iterations };
+        let stop = Stop { tolerance: Some(0.0), max_iterations };
         trunk.inverse(&latent, 20, &Picard, stop, lipschitz).unwrap().1
     };
     // The last block is the first to be inverted, so that both see the same latents.
@@ -202,7 +202,7 @@ fn sums_of_constants_are_exact_through_all_stages() {
     // Latents differ by plain rounding, at most half a unit for each of eleven sums of values up to 8.
     assert_ne!(plain, latent);
     assert!(plain.iter().zip(&latent).all(|(a, b)| (a - b).abs() < 11.0 * 4.8e-7), "another function is further off");
-    let stop = Stop { tolerance: 0.0, max_iterations: 100 };
+    let stop = Stop { tolerance: Some(0.0), max_iterations: 100 };
     let furthest = |latent: &[f32], lipschitz: Option<&[f64]>| {
         let (images, _) = trunk.inverse(latent, 20, &Picard, stop, lipschitz).unwrap();
         x.iter().zip(&images).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max)
@@ -288,10 +288,10 @@ fn expanding_networks_and_bad_latents_have_outcomes() {
     let input = Input { channels: 1, height: 8, width: 8, classes: 10 };
     let mut model = config.init(input, 1).unwrap();
     model.parameters_mut()[0].iter_mut().for_each(|w| *w *= 6.0);
-    let stop = Stop { tolerance: 0.0, max_iterations: 50 };
+    let stop = Stop { tolerance: Some(0.0), max_iterations: 50 };
     let latent = model.forward(images(5, input)).latent;
     let report = model.inverse(latent, &Picard, stop, None).unwrap().report;
-    assert_eq!(report.tolerance_on, "residual");
+    assert_eq!(report.tolerance_on, ToleranceOn::Residual);
     assert!(report.images.iter().all(|image| !image.outcome.is_success()), "{:?}", report.outcomes());
     assert!(report.require_converged().is_err());
 

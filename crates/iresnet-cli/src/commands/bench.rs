@@ -236,6 +236,9 @@ impl BenchArgs {
         if self.repeat == 0 || !(1..=MOST_IMAGES).contains(&self.batch) {
             return Err(UsageError(format!("--repeat must be at least 1, --batch from 1 to {MOST_IMAGES}")));
         }
+        if self.tolerance.is_some_and(|tolerance| tolerance.is_nan() || tolerance < 0.0) {
+            return Err(UsageError("--tolerance must be zero or positive".into()));
+        }
         if self.iterations() == 0 || self.channels() == 0 || self.bottleneck == Some(0) || self.size().contains(&0) {
             return Err(UsageError("--iterations, --channels, --bottleneck and --size must be at least 1".into()));
         }
@@ -321,8 +324,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
         BenchKind::Inverse => {
             let trunk = model.fixed_trunk();
             let latent = trunk.forward(&images);
-            // A negative tolerance is never met: every block makes all its iterations.
-            let stop = Stop { tolerance: args.tolerance.unwrap_or(-1.0), max_iterations: args.iterations() };
+            let stop = Stop { tolerance: args.tolerance, max_iterations: args.iterations() };
             let invert = || {
                 let inverted = match args.solver.unwrap_or(SolverKind::Picard) {
                     SolverKind::Picard => trunk.inverse(&latent, args.batch, &Picard, stop, None),

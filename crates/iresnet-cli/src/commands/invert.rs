@@ -7,7 +7,7 @@ use clap::Args;
 use iresnet::data::picture::{self, Picture};
 use iresnet::evaluate::{length, normed_l2};
 use iresnet::model::ImageReport;
-use iresnet::solve::{Picard, Stop};
+use iresnet::solve::{Picard, Stop, ToleranceOn};
 use iresnet::train::{RunDir, write_atomically};
 use serde::Serialize;
 
@@ -55,7 +55,7 @@ struct Results {
     run: String,
     version: &'static str,
     tolerance: f64,
-    tolerance_on: &'static str,
+    tolerance_on: ToleranceOn,
     max_iterations: usize,
     certified: bool,
     images: Vec<ImageResult>,
@@ -86,7 +86,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let lipschitz = certificate.contractions(&model);
     let trunk = model.fixed_trunk();
     let latent = given.unwrap_or_else(|| trunk.forward_to_invert(&values, lipschitz.as_deref()));
-    let stop = Stop { tolerance: args.tolerance, max_iterations: args.max_iterations };
+    let stop = Stop { tolerance: Some(args.tolerance), max_iterations: args.max_iterations };
     let (images, mut report) = trunk.inverse(&latent, names.len(), &Picard, stop, lipschitz.as_deref())?;
     if let Some(lipschitz) = &lipschitz {
         report.set_error_bars(trunk.error_bars(&images, &latent, lipschitz));
@@ -159,7 +159,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let failed = results.failed();
     if failed > 0 {
         println!(
-            "{failed} of {} images were not inverted: what is shown of them is where the limit left them",
+            "{failed} of {} images were not inverted: what is shown of them is where growing steps or the limit left them",
             names.len()
         );
     }

@@ -131,7 +131,8 @@ pub(crate) fn refine(block: &DoubleBlock, y: &[f64], solved: &mut Solved<f32>, s
             let mut moving = [false; LANES];
             for (moving, report) in moving.iter_mut().zip(reports.iter_mut()) {
                 // A converged sample without residual is a fixed point of the rounded step.
-                let fixed = report.outcome == Outcome::Converged && (stop.tolerance == 0.0 || report.residual == 0.0);
+                let fixed =
+                    report.outcome == Outcome::Converged && (stop.tolerance == Some(0.0) || report.residual == 0.0);
                 let settled = fixed || report.outcome == Outcome::RoundOffFloor;
                 *moving = settled && report.iterations < stop.max_iterations;
                 report.iterations += usize::from(*moving);

@@ -13,7 +13,9 @@ use super::double::{expands, refine, wide};
 use super::trunk::{FixedTrunk, leave, upsample};
 use crate::certificate::Certificate;
 use crate::evaluate::length;
-use crate::solve::{Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, share_tolerance, solve};
+use crate::solve::{
+    Branch, Contradiction, LANES, Outcome, SampleReport, Solver, Stop, ToleranceOn, share_tolerance, solve,
+};
 
 /// `h g` of one block on the fused kernels.
 pub struct ConvBranch<'a> {
@@ -115,7 +117,7 @@ pub struct InversionReport {
     /// `error` where the tolerance was shared out among the blocks so that their errors add up to it at the network's
     /// input, `residual` where it could only bound each block's residual because there is no certificate. Shares are judged
     /// by the lengths of steps, and those below round-off cannot be kept: error bars say what was reached.
-    pub tolerance_on: &'static str,
+    pub tolerance_on: ToleranceOn,
 }
 
 impl InversionReport {
@@ -203,11 +205,10 @@ impl FixedTrunk {
     ) -> Result<(Vec<f32>, InversionReport), Contradiction> {
         let layout = &self.layout;
         let constants: Option<Vec<f64>> = lipschitz.map(|l| l.iter().rev().copied().collect());
-        // A negative tolerance makes every iteration and has no share.
         let shares = constants
             .as_ref()
-            .filter(|_| stop.tolerance >= 0.0)
-            .and_then(|constants| share_tolerance(stop.tolerance, constants));
+            .zip(stop.tolerance)
+            .and_then(|(constants, tolerance)| share_tolerance(tolerance, constants));
         let len = layout.latent.len();
         let chunks: Result<Vec<_>, Contradiction> = latent
             .par_chunks(SAMPLES_TOGETHER * len)
@@ -231,7 +232,7 @@ impl FixedTrunk {
             reports.extend(padding.iter().enumerate().map(image));
         }
         let contractive = lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
-        let tolerance_on = if contractive { "error" } else { "residual" };
+        let tolerance_on = if contractive { ToleranceOn::Error } else { ToleranceOn::Residual };
         Ok((images, InversionReport { images: reports, blocks, tolerance_on }))
     }
 
@@ -250,7 +251,7 @@ impl FixedTrunk {
         let mut packs = vec![0.0; samples.div_ceil(LANES) * shape.pack_len()];
         iresnet_kernels::pack(latent, shape, &mut packs);
         // The same in float64, where steps are sure to come closer.
-        let precise = stop.tolerance >= 0.0 && lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
+        let precise = stop.tolerance.is_some() && lipschitz.is_some_and(|l| l.iter().all(|l| *l < 1.0));
         let mut doubles = if precise { wide(&packs) } else { Vec::new() };
         let mut by_block: Vec<Vec<SampleReport>> = Vec::with_capacity(self.plans.len());
         let mut index = self.plans.len();
@@ -262,7 +263,7 @@ impl FixedTrunk {
                     double: &self.doubles[index],
                     lipschitz: lipschitz.map(|l| l[index]),
                 };
-                let tolerance = shares.map_or(stop.tolerance, |shares| shares[by_block.len()]);
+                let tolerance = shares.map_or(stop.tolerance, |shares| Some(shares[by_block.len()]));
                 let mut solved = solve(&branch, &packs, samples, solver, Stop { tolerance, ..stop })?;
                 if precise {
                     doubles = refine(&self.doubles[index], &doubles, &mut solved, stop);

@@ -85,12 +85,12 @@ impl<B> Sequence<B> {
         // A negative tolerance makes every iteration and has no share.
         let shares = constants
             .as_ref()
-            .filter(|_| stop.tolerance >= 0.0)
-            .and_then(|constants| share_tolerance(stop.tolerance, constants));
+            .zip(stop.tolerance)
+            .and_then(|(constants, tolerance)| share_tolerance(tolerance, constants));
         let mut blocks: Vec<Vec<SampleReport>> = Vec::new();
         let mut y = z.to_vec();
         for (i, branch) in self.branches.iter().rev().enumerate() {
-            let tolerance = shares.as_ref().map_or(stop.tolerance, |shares| shares[i]);
+            let tolerance = shares.as_ref().map_or(stop.tolerance, |shares| Some(shares[i]));
             let Solved { x, reports } = solve(branch, &y, samples, solver, Stop { tolerance, ..stop })?;
             y = x;
             blocks.push(reports);

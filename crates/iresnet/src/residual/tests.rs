@@ -21,7 +21,7 @@ fn length(values: impl Iterator<Item = f64>) -> f64 {
 
 fn tolerance_holds_at_the_input<S: Solver<f64>>(solver: &S) {
     let mut rng = ChaCha8Rng::seed_from_u64(4);
-    let stop = Stop { tolerance: 1e-7, max_iterations: 1000 };
+    let stop = Stop { tolerance: Some(1e-7), max_iterations: 1000 };
     for case in 0..100 {
         let network = sequence(&mut rng, 5, [0.3, 0.7, 0.9][case % 3]);
         let truth: Vec<f64> = (0..SAMPLES * LEN).map(|_| rng.random_range(-1.0..1.0)).collect();
@@ -36,7 +36,7 @@ fn tolerance_holds_at_the_input<S: Solver<f64>>(solver: &S) {
             assert!(error <= bar, "{case}, sample {n}: {error:e} > {bar:e}");
             // |x| < 2.5, and a branch adds at most h |W2| sqrt(8) + h |b2| < 0.9 / |W1| sqrt(8) + 2.5 < 5, as |W1| > 1.6:
             // no block's |y| is above 30. Round-off, about 1e-14, is amplified by at most 1e5.
-            assert!(bar <= 30.0 * stop.tolerance + 1e-8, "{case}, sample {n}: {bar:e}");
+            assert!(bar <= 30.0 * stop.tolerance.unwrap() + 1e-8, "{case}, sample {n}: {bar:e}");
         }
     }
 }
@@ -58,7 +58,7 @@ fn expanding_sequences_have_no_bars() {
     network.branches.push(Dense::new(LEN, &[1.0; LEN], &[0.0], &[1.0; LEN], &[0.0; LEN], 1.0));
     let audit = network.audit::<f64>();
     assert!(!audit.invertible && audit.inverse.is_none() && audit.forward.is_some());
-    let stop = Stop { tolerance: 1e-6, max_iterations: 50 };
+    let stop = Stop { tolerance: Some(1e-6), max_iterations: 50 };
     let inverse = network.inverse(&vec![0.0; LEN * LANES], 3, &Picard, stop).unwrap();
     assert_eq!(inverse.error_bars, [None; 3]);
     assert_eq!((inverse.blocks.len(), inverse.blocks[0].len()), (3, 3));

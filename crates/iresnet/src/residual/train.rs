@@ -256,7 +256,7 @@ mod tests {
             let rows = trajectories(&bound.network, &points);
             assert_eq!(crossings(&rows), 0, "order is kept at every depth, seed {seed}");
             assert!(bound.network.audit::<f64>().invertible);
-            let stop = Stop { tolerance: 1e-12, max_iterations: 1000 };
+            let stop = Stop { tolerance: Some(1e-12), max_iterations: 1000 };
             let latent = pack(&rows[rows.len() - 1], 1);
             let inverse = bound.network.inverse(&latent, points.len(), &Picard, stop).unwrap();
             assert!(inverse.blocks.iter().flatten().all(|report| report.outcome.is_success()));

@@ -25,7 +25,7 @@
 //! }
 //!
 //! // x + x / 2 = 3, for one sample in the first of sixteen lanes.
-//! let solved = solve(&Half, &[3.0; LANES], 1, &Picard, Stop { tolerance: 1e-9, max_iterations: 100 })?;
+//! let solved = solve(&Half, &[3.0; LANES], 1, &Picard, Stop { tolerance: Some(1e-9), max_iterations: 100 })?;
 //! assert!((solved.x[0] - 2.0).abs() <= solved.reports[0].error_bar.unwrap());
 //! # Ok::<(), iresnet::solve::Contradiction>(())
 //! ```
@@ -148,11 +148,30 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
-    /// Zero asks for all that the number format gives; a negative one makes every iteration, whatever comes of it, unless
-    /// a value stops being finite or a step is a million times as long as the first.
-    pub tolerance: f64,
+    /// Zero asks for all that the number format gives; none makes every iteration, whatever comes of it, unless a value
+    /// stops being finite or a step is a million times as long as the first.
+    pub tolerance: Option<f64>,
     /// Most iterations a sample.
     pub max_iterations: usize,
+}
+
+/// What a [`Stop::tolerance`] bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToleranceOn {
+    /// The distance from the solution: constants below 1 are certified.
+    Error,
+    /// The residual only.
+    Residual,
+}
+
+impl std::fmt::Display for ToleranceOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ToleranceOn::Error => "error",
+            ToleranceOn::Residual => "residual",
+        })
+    }
 }
 
 /// What is known of one sample.
@@ -437,10 +456,11 @@ impl<T: Scalar, B: Branch<T>, S: Solver<T>> Task<'_, T, B, S> {
         }
         let gain = self.contraction().map_or(1.0, |lipschitz| lipschitz.max(T::EPSILON) / (1.0 - lipschitz));
         // An exact fixed point cannot be improved, whatever the tolerance.
-        let may_stop = self.stop.tolerance >= 0.0;
-        if may_stop && (residual * gain <= self.stop.tolerance * lane.size || residual == 0.0) {
+        let near = |tolerance: f64| residual * gain <= tolerance * lane.size || residual == 0.0;
+        if self.stop.tolerance.is_some_and(near) {
             return Some(Outcome::Converged);
         }
+        let may_stop = self.stop.tolerance.is_some();
         if may_stop && residual <= round_off && residual > 0.9 * previous {
             return Some(Outcome::RoundOffFloor);
         }

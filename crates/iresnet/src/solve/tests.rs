@@ -32,7 +32,7 @@ fn bars_hold<S: Solver<f64>>(solver: &S) {
         let truth = random(&mut rng, 3 * LEN);
         let y = sequence.forward(&pack(&truth, LEN));
         for max_iterations in (1..=10).chain([20, 100]) {
-            let stop = Stop { tolerance: 0.0, max_iterations };
+            let stop = Stop { tolerance: Some(0.0), max_iterations };
             let solved = solve(&sequence.branches[0], &y, 3, solver, stop).unwrap();
             let x = unpack(&solved.x, LEN, 3);
             for (n, report) in solved.reports.iter().enumerate() {
@@ -74,7 +74,7 @@ fn tolerances_are_met_and_anderson_is_not_slower() {
         let branch = block::<f64>(&mut rng, 0.9);
         let truth = random(&mut rng, 20 * LEN);
         let y = Sequence { branches: vec![branch.clone()] }.forward(&pack(&truth, LEN));
-        let stop = Stop { tolerance: 1e-8, max_iterations: 1000 };
+        let stop = Stop { tolerance: Some(1e-8), max_iterations: 1000 };
         let count = |reports: &[SampleReport]| {
             assert!(reports.iter().all(|r| r.outcome == Outcome::Converged));
             reports.iter().map(|r| r.evaluations).sum::<usize>()
@@ -117,7 +117,7 @@ impl Branch<f64> for Linear {
 #[test]
 fn failures_are_typed_and_false_claims_are_refuted() {
     let y = pack(&[1.0; LEN], LEN);
-    let stop = Stop { tolerance: 1e-6, max_iterations: 50 };
+    let stop = Stop { tolerance: Some(1e-6), max_iterations: 50 };
     let outcome =
         |factor: f64| solve(&Linear { factor, claimed: None }, &y, 1, &Picard, stop).unwrap().reports[0].outcome;
     assert_eq!(outcome(1.5), Outcome::NotContractive);
@@ -139,7 +139,7 @@ fn bad_samples_leave_the_others_as_they_are_alone() {
     y[7 * LEN] = f32::NAN;
     y[21 * LEN + 3] = f32::INFINITY;
     y[40 * LEN..41 * LEN].fill(0.0);
-    let stop = Stop { tolerance: 1e-5, max_iterations: 200 };
+    let stop = Stop { tolerance: Some(1e-5), max_iterations: 200 };
     let together = solve(&branch, &pack(&y, LEN), n, &Picard, stop).unwrap();
     let x = unpack(&together.x, LEN, n);
     for (i, report) in together.reports.iter().enumerate() {
@@ -169,7 +169,7 @@ fn cancelling_offsets_neither_refute_certificates_nor_break_bars() {
         let b2: Vec<f64> = w2.chunks_exact(hidden).map(|row| f64::from(cancel(row) as f32)).collect();
         let branch = Dense::<f32>::new(len, &w1, &b1, &w2, &b2, 1.0);
         let exact = Dense::<f64>::new(len, &w1, &b1, &w2, &b2, 1.0);
-        let stop = Stop { tolerance: 0.0, max_iterations: 300 };
+        let stop = Stop { tolerance: Some(0.0), max_iterations: 300 };
         let truth = solve(&exact, &vec![0.0; len * LANES], 1, &Picard, stop).unwrap();
         let solved = solve(&branch, &vec![0.0; len * LANES], 1, &Picard, stop).unwrap();
         let x: Vec<f64> = unpack(&solved.x, len, 1).iter().map(|v| f64::from(*v)).collect();
@@ -186,7 +186,7 @@ fn negative_steps_and_no_memory_are_fine() {
     assert!(Branch::<f64>::lipschitz(&branch).unwrap() >= 0.5);
     let truth = [0.4];
     let y = Sequence { branches: vec![branch.clone()] }.forward(&pack(&truth, 1));
-    let stop = Stop { tolerance: 1e-10, max_iterations: 100 };
+    let stop = Stop { tolerance: Some(1e-10), max_iterations: 100 };
     let picard = solve(&branch, &y, 1, &Picard, stop).unwrap();
     let anderson = solve(&branch, &y, 1, &Anderson { memory: 0 }, stop).unwrap();
     for solved in [&picard, &anderson] {
