@@ -132,7 +132,7 @@ enum NormKind {
     None,
     /// A BatchNorm before every activation: the inverse need not exist
     Batch,
-    /// Spectral norms held at --coeff as power iteration estimates them: the inverse exists, and `certify` proves it
+    /// Spectral norms held at --coeff as power iteration estimates them: the inverse exists if `certify` proves it
     Spectral,
 }
 
@@ -173,6 +173,8 @@ pub struct Recipe {
     #[command(flatten)]
     pub data_dir: DataDir,
     /// Named configuration [default: one that suits the data and two cores; see `iresnet summary --list`]
+    ///
+    /// A folder's images are mirrored and shifted if a preset is named that does so, not by default.
     #[arg(long)]
     pub preset: Option<String>,
     /// Passes over the training set; the learning-rate schedule scales with it [default: the preset's]
@@ -207,8 +209,8 @@ impl Recipe {
         if self.epochs.is_some() {
             self.no_set("train.epochs", "--epochs says it already")?;
         }
-        let known = ["digits", "mnist", "cifar10"].contains(&self.data.as_str());
-        let as_they_are = if known || self.preset.is_some() { [].as_slice() } else { &AS_THEY_ARE };
+        let as_they_are =
+            if iresnet::data::is_named(&self.data) || self.preset.is_some() { [].as_slice() } else { &AS_THEY_ARE };
         let set: Vec<String> = as_they_are.iter().map(|text| text.to_string()).chain(self.set.clone()).collect();
         let mut config = RunConfig::preset_with(self.preset_name(), &set).map_err(|e| UsageError(e.to_string()))?;
         config.train.epochs = self.epochs.unwrap_or(config.train.epochs);

@@ -119,12 +119,35 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
     let latents = path(&dir, "latents.safetensors");
     let classes = json(&succeeds(&["encode", &normalized, "--out", &latents, "--json"]));
     assert_eq!(classes.as_array().unwrap().len(), 16);
-    assert!(classes[0]["probability"].as_f64().unwrap() > 0.1 && classes[0]["class"].is_string(), "{classes}");
+    let logits = tensor(&latents, "logits");
+    for (classified, logits) in classes.as_array().unwrap().iter().zip(logits.chunks(10)) {
+        let best = (0..10).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap();
+        let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        assert_eq!(classified["class"], best.to_string());
+        let probability = f64::from(logits[best]).exp() / sum;
+        assert!((classified["probability"].as_f64().unwrap() - probability).abs() < 1e-5, "{classified} {probability}");
+    }
     let decoded = path(&dir, "decoded");
-    assert!(succeeds(&["invert", &normalized, "--latents", &latents, "--out", &decoded]).contains("latent 16"));
+    assert!(succeeds(&["invert", &normalized, "--latents", &latents, "--out", &decoded]).contains("latent 15"));
     for file in ["0003-reconstruction.png", "0015-reconstruction.png"] {
         assert_eq!(fs::read(format!("{images}/{file}")).unwrap(), fs::read(format!("{decoded}/{file}")).unwrap());
     }
+    // Others are of no image.
+    let mut bytes = fs::read(&latents).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    bytes[header..].as_chunks_mut::<4>().0.iter_mut().for_each(|value| {
+        *value = (f32::from_le_bytes(*value) + 1.0).to_le_bytes();
+    });
+    let changed = path(&dir, "changed.safetensors");
+    fs::write(&changed, bytes).unwrap();
+    let text = succeeds(&["invert", &normalized, "--latents", &changed, "--out", &decoded]);
+    assert!(text.contains("16 of 16 latents are of no image"), "{text}");
+    fails(
+        &["encode", &normalized, "--out", &format!("{latents}/file")],
+        1,
+        &["cannot write", "latents.safetensors/file"],
+    );
+    fails(&["invert", &normalized, "--images", &images, "--data", "digits", "--out", &again], 2, &["--data"]);
     let weights = format!("{normalized}/last.safetensors");
     fails(&["invert", &normalized, "--latents", &weights, "--out", &decoded], 1, &["holds no latents", "F32 [n, "]);
     // Every picture of a folder and of the folders in it; the sheet is of another size.
@@ -173,6 +196,16 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
         // Whether it inverts or not, that is a result.
         succeeds(&["evaluate", &out, "--json"]);
     }
+}
+
+/// The values of a float32 tensor in a `.safetensors` file.
+fn tensor(file: &str, name: &str) -> Vec<f32> {
+    let bytes = fs::read(file).unwrap();
+    let (len, rest) = bytes.split_at(8);
+    let (header, data) = rest.split_at(u64::from_le_bytes(len.try_into().unwrap()) as usize);
+    let header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let at = |i: usize| header[name]["data_offsets"][i].as_u64().unwrap() as usize;
+    data[at(0)..at(1)].as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
 }
 
 fn json(text: &str) -> serde_json::Value {
@@ -296,6 +329,8 @@ fn margins_are_certified_for_every_image() {
     assert!(images.iter().any(|image| image["radius"].as_f64().unwrap() > 0.0));
     assert!(Path::new(&out).join("margins.json").is_file());
     fails(&["certify", &out, "--radii", "-1"], 2, &["--radii"]);
+    let other = succeeds(&["certify", &out, "--margin", "--data", "digits", "--json"]);
+    assert_eq!(json(&other)["margins"], json(&succeeds(&["certify", &out, "--margin", "--json"]))["margins"]);
     fails(&["certify", &out, "--tolerance", "0"], 2, &["--tolerance 0 must be positive"]);
 }
 
@@ -418,10 +453,12 @@ fn wrong_use_is_explained() {
         ("inverse", ["--channels", "7"]),
         ("block", ["--preset", "digits"]),
         ("norm", ["--bottleneck", "7"]),
+        ("norms", ["--batch", "7"]),
         ("spectrum", ["--data", "digits"]),
     ] {
         fails(&["bench", kind, option[0], option[1]], 2, &[option[0], "means nothing to bench", kind]);
     }
+    fails(&["certify", &out, "--data", "digits"], 2, &["--data is for --finalize, --margin and --radii"]);
     fails(&["bench", "forward", "--batch", "100000000"], 2, &["--batch from 1 to 65536"]);
     let file = path(&dir, "weights.safetensors");
     fs::write(&file, "").unwrap();

@@ -1,7 +1,7 @@
 //! Inverting the same test images again and again, with as many iterations as is asked for.
 
 use iresnet::data::{Dataset, Loader};
-use iresnet::evaluate::normed_l2;
+use iresnet::evaluate::{mean_normed_l2, normed_l2};
 use iresnet::model::FixedTrunk;
 use iresnet::solve::{Branch, Contradiction, LANES, Scalar, Solver, Stop};
 
@@ -49,7 +49,7 @@ pub struct Reconstructed {
 impl Reconstructed {
     /// Mean over the images.
     pub fn mean_error(&self) -> f64 {
-        self.errors.iter().sum::<f64>() / self.errors.len().max(1) as f64
+        mean_normed_l2(&self.errors)
     }
 }
 

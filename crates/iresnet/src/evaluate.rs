@@ -126,10 +126,9 @@ pub fn reconstruction<S: Solver<f32>>(
         progress(errors.len(), data.len());
     }
     let samples = errors.len();
-    let defined: Vec<f64> = errors.into_iter().filter(|error| !error.is_nan()).collect();
     Ok(Reconstruction {
-        normed_l2: Measure(defined.iter().sum::<f64>() / defined.len().max(1) as f64),
-        largest_normed_l2: Measure(defined.iter().copied().fold(0.0, f64::max)),
+        normed_l2: Measure(mean_normed_l2(&errors)),
+        largest_normed_l2: Measure(errors.iter().copied().fold(f64::NAN, f64::max)),
         distance: Measure(distance / samples.max(1) as f64),
         samples,
         iterations: iterations as f64 / (samples * model.layout().num_blocks()).max(1) as f64,
@@ -148,14 +147,21 @@ fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2)).sum()
 }
 
-/// `||x - y|| / ||x||`, infinite where a value is not finite, NaN where x is zero.
+/// `||x - y|| / ||x||`, infinite where a value is not finite; not defined, NaN, where x is zero.
 pub fn normed_l2(x: &[f32], y: &[f32]) -> f64 {
     let size: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
-    if size == 0.0 {
+    let difference = squared_distance(x, y);
+    if size == 0.0 && difference.is_finite() {
         return f64::NAN;
     }
-    let ratio = (squared_distance(x, y) / size).sqrt();
+    let ratio = (difference / size).sqrt();
     if ratio.is_finite() { ratio } else { f64::INFINITY }
+}
+
+/// Mean of those that are defined; NaN if none is.
+pub fn mean_normed_l2(errors: &[f64]) -> f64 {
+    let defined = || errors.iter().filter(|error| !error.is_nan());
+    defined().sum::<f64>() / defined().count() as f64
 }
 
 #[cfg(test)]
@@ -165,6 +171,9 @@ mod tests {
     #[test]
     fn an_image_of_length_zero_has_no_normed_l2() {
         assert!(normed_l2(&[0.0; 4], &[1e-8; 4]).is_nan());
+        assert_eq!(normed_l2(&[0.0; 2], &[f32::NAN, 0.0]), f64::INFINITY);
+        assert_eq!(mean_normed_l2(&[1.0, f64::NAN, 2.0]), 1.5);
+        assert!(mean_normed_l2(&[f64::NAN]).is_nan());
         assert_eq!(normed_l2(&[3.0, 4.0], &[3.0, 4.5]), 0.1);
         assert_eq!(normed_l2(&[3.0, 4.0], &[3.0, f32::NAN]), f64::INFINITY);
     }

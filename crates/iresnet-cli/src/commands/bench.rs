@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use iresnet::Tensor;
 use iresnet::data::Loader;
 use iresnet::device::{DeviceChoice, OpenDevice};
-use iresnet::evaluate::normed_l2;
+use iresnet::evaluate::{mean_normed_l2, normed_l2};
 use iresnet::model::{Dropout, DropoutKey, IResNet, Memory, peak_resident_bytes};
 use iresnet::solve::{Anderson, Picard, Stop};
 use iresnet::spectrum::{ConvLayer, best_bounds};
@@ -72,9 +72,9 @@ pub struct BenchArgs {
     /// Height and width of the images (block, norm) [default: 16 16]
     #[arg(long, num_args = 2, value_names = ["H", "W"])]
     size: Option<Vec<usize>>,
-    /// Images a call
-    #[arg(long, default_value_t = 128)]
-    batch: usize,
+    /// Images a call (forward, step, inverse, block) [default: 128]
+    #[arg(long)]
+    batch: Option<usize>,
     /// What to keep for the backward pass (step): standard, checkpoint=K or reversible [default: standard]
     #[arg(long, value_name = "MODE")]
     memory: Option<Memory>,
@@ -152,7 +152,7 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
             (true, None) => args.preset().into(),
         },
         device: device.name,
-        batch: args.batch,
+        batch: args.batch(),
         iterations: (args.kind == BenchKind::Inverse).then_some(args.iterations()),
         memory: (args.kind == BenchKind::Step).then(|| memory.to_string()),
         threads: rayon::current_num_threads(),
@@ -197,6 +197,10 @@ impl BenchArgs {
         self.preset.as_deref().unwrap_or("paper-cifar10")
     }
 
+    fn batch(&self) -> usize {
+        self.batch.unwrap_or(128)
+    }
+
     fn iterations(&self) -> usize {
         self.iterations.unwrap_or(20)
     }
@@ -213,27 +217,28 @@ impl BenchArgs {
     fn check(&self) -> Result<(), UsageError> {
         use BenchKind::*;
         let kind = self.kind;
-        let (network, layer) = (kind.is_of_a_network(), matches!(kind, Block | Norm));
+        let network = kind.is_of_a_network();
         for (option, given, applies) in [
             ("--preset", self.preset.is_some(), network),
             ("--run", self.run.is_some(), network),
             ("--data", self.data.data.is_some(), self.run.is_some()),
             ("--blocks", self.blocks.is_some(), network),
-            ("--norm and --coeff", self.norm.is_given(), network),
-            ("--channels", self.channels.is_some(), layer),
+            ("--norm or --coeff", self.norm.is_given(), network),
+            ("--batch", self.batch.is_some(), matches!(kind, Forward | Step | Inverse | Block)),
+            ("--channels", self.channels.is_some(), !network),
             ("--bottleneck", self.bottleneck.is_some(), kind == Block),
-            ("--size", self.size.is_some(), layer),
+            ("--size", self.size.is_some(), !network),
             ("--memory", self.memory.is_some(), kind == Step),
             ("--solver", self.solver.is_some(), kind == Inverse),
             ("--tolerance", self.tolerance.is_some(), kind == Inverse),
             ("--iterations", self.iterations.is_some(), kind == Inverse),
         ] {
             if given && !applies {
-                let without = if option == "--data" { " without --run" } else { "" };
+                let without = if option == "--data" && network { " without --run" } else { "" };
                 return Err(UsageError(format!("{option} means nothing to bench {}{without}", kind.name())));
             }
         }
-        if self.repeat == 0 || !(1..=MOST_IMAGES).contains(&self.batch) {
+        if self.repeat == 0 || !(1..=MOST_IMAGES).contains(&self.batch()) {
             return Err(UsageError(format!("--repeat must be at least 1, --batch from 1 to {MOST_IMAGES}")));
         }
         if self.tolerance.is_some_and(|tolerance| tolerance.is_nan() || tolerance < 0.0) {
@@ -267,19 +272,19 @@ fn fresh(args: &BenchArgs) -> Result<Subject> {
     let input = usual_input(args.preset());
     let model = config.model.init(input, 0).map_err(|e| UsageError(e.to_string()))?;
     let len = input.len();
-    let images = (0..args.batch * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
-    let labels = (0..args.batch).map(|i| (i % input.classes) as u32).collect();
+    let images = (0..args.batch() * len).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+    let labels = (0..args.batch()).map(|i| (i % input.classes) as u32).collect();
     Ok(Subject { model, config, images, labels })
 }
 
 /// The network of a run, with test images of its data at even distances.
 fn trained(args: &BenchArgs, run: &Path) -> Result<Subject> {
     let (record, model) = RunDir::open(run)?.load()?;
-    let test = load_for_run(&record, &args.data)?.split.test.spread(args.batch);
-    if test.len() < args.batch {
-        return Err(UsageError(format!("--batch {} is more than the {} test images", args.batch, test.len())).into());
+    let test = load_for_run(&record, &args.data)?.split.test.spread(args.batch());
+    if test.len() < args.batch() {
+        return Err(UsageError(format!("--batch {} is more than the {} test images", args.batch(), test.len())).into());
     }
-    let batch = Loader::evaluate(&test, &record.normalization, args.batch).next().expect("a batch of test images");
+    let batch = Loader::evaluate(&test, &record.normalization, args.batch()).next().expect("a batch of test images");
     let config = RunConfig { model: record.model, train: record.train };
     Ok(Subject { model, config, images: batch.images, labels: batch.labels })
 }
@@ -293,7 +298,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
     let input = model.layout().input;
     Ok(match args.kind {
         BenchKind::Forward if args.device.choice != DeviceChoice::Cpu => {
-            let shape = [args.batch, input.channels, input.height, input.width];
+            let shape = [args.batch(), input.channels, input.height, input.width];
             seconds(args.repeat, || {
                 let images = Tensor::<1>::from_floats(images.as_slice(), &device.device).reshape(shape);
                 _ = model.forward(images).logits.into_data();
@@ -303,7 +308,7 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
             let trunk = model.fixed_trunk();
             seconds(args.repeat, || {
                 let latent = trunk.forward(&images);
-                _ = model.classify(model.latent_tensor(latent, args.batch, &device.device)).into_data();
+                _ = model.classify(model.latent_tensor(latent, args.batch(), &device.device)).into_data();
             })
         }
         BenchKind::Step => {
@@ -327,19 +332,19 @@ fn network(args: &BenchArgs, device: &OpenDevice, found: &mut Found) -> Result<V
             let stop = Stop { tolerance: args.tolerance, max_iterations: args.iterations() };
             let invert = || {
                 let inverted = match args.solver.unwrap_or(SolverKind::Picard) {
-                    SolverKind::Picard => trunk.inverse(&latent, args.batch, &Picard, stop, None),
-                    SolverKind::Anderson => trunk.inverse(&latent, args.batch, &Anderson::default(), stop, None),
+                    SolverKind::Picard => trunk.inverse(&latent, args.batch(), &Picard, stop, None),
+                    SolverKind::Anderson => trunk.inverse(&latent, args.batch(), &Anderson::default(), stop, None),
                 };
                 inverted.expect("no certificate to contradict")
             };
             let mut last = None;
             let times = seconds(args.repeat, || last = Some(invert()));
             let (inverted, report) = last.expect("at least one call");
-            let len = images.len() / args.batch;
-            let errors = images.chunks(len).zip(inverted.chunks(len)).map(|(x, y)| normed_l2(x, y));
-            found.normed_l2 = Some(errors.sum::<f64>() / args.batch as f64);
+            let len = images.len() / args.batch();
+            let errors: Vec<f64> = images.chunks(len).zip(inverted.chunks(len)).map(|(x, y)| normed_l2(x, y)).collect();
+            found.normed_l2 = Some(mean_normed_l2(&errors));
             let iterations: usize = report.images.iter().map(|image| image.iterations).sum();
-            found.mean_iterations = Some(iterations as f64 / (args.batch * model.layout().num_blocks()) as f64);
+            found.mean_iterations = Some(iterations as f64 / (args.batch() * model.layout().num_blocks()) as f64);
             times
         }
         BenchKind::Norms => {
@@ -382,7 +387,7 @@ fn block(args: &BenchArgs) -> Vec<f64> {
     let shape = BlockShape::paper(image, args.bottleneck.unwrap_or(12));
     let weights: Vec<f32> = (0..shape.num_weights()).map(|i| ((i * 37 % 101) as f32 - 50.0) * 1e-3).collect();
     let plan = BlockPlan::new(&shape, &weights, None, Purpose::Inference);
-    let x: Vec<f32> = (0..args.batch.div_ceil(LANES) * shape.image.pack_len())
+    let x: Vec<f32> = (0..args.batch().div_ceil(LANES) * shape.image.pack_len())
         .map(|i| ((i * 31 % 97) as f32 - 48.0) / 48.0)
         .collect();
     let mut y = vec![0.0; x.len()];

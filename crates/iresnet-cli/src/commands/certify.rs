@@ -169,6 +169,9 @@ impl CertifyArgs {
     }
 
     fn check(&self) -> Result<(), UsageError> {
+        if self.data.data.is_some() && !self.finalize && self.margins().is_none() {
+            return Err(UsageError("--data is for --finalize, --margin and --radii; a proof needs no images".into()));
+        }
         if !(self.tolerance > 0.0 && self.tolerance.is_finite()) {
             return Err(UsageError(format!("--tolerance {} must be positive, such as 1e-6", self.tolerance)));
         }

@@ -46,7 +46,7 @@ pub struct Loaded {
 pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
     let split = data::load(data, &dir.path(), &Download::default())?;
     // A folder is saved with its whole path: the run must find it from anywhere.
-    let named = data == "digits" || OFFICIAL.iter().any(|set| set.name == data);
+    let named = data::is_named(data);
     let data = match std::fs::canonicalize(data) {
         Ok(path) if !named => path.display().to_string(),
         _ => data.into(),
@@ -58,8 +58,7 @@ pub fn load(data: &str, dir: &DataDir) -> Result<Loaded> {
 ///
 /// Fails with wrong use if images, classes or grey levels are not those that the network learnt.
 pub fn load_for_run(record: &RunRecord, choice: &RunData) -> Result<Loaded> {
-    let named = record.data == "digits" || OFFICIAL.iter().any(|set| set.name == record.data);
-    if choice.data.is_none() && !named && !Path::new(&record.data).is_dir() {
+    if choice.data.is_none() && !data::is_named(&record.data) && !Path::new(&record.data).is_dir() {
         let message = format!("the images that this network learnt from are not in the folder {}", record.data);
         return Err(UsageError(format!("{message}; say where they are with --data FOLDER")).into());
     }

@@ -38,13 +38,15 @@ struct Classified {
 pub fn run(args: EncodeArgs) -> Result<Verdict> {
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let images = args.images.load(&record)?;
-    // As an inverse likes them best.
+    // In float64: images come back closer from these.
     let latents = model.fixed_trunk().forward_precise(&images.values);
     let logits = model.classify(model.latent_tensor(latents.clone(), images.names.len(), &Device::flex()));
     let logits = logits.into_data().try_into_vec::<f32>().expect("float32 logits");
-    if let Some(path) = &args.out {
-        write_atomically(path, &model.layout().latents_to_safetensors(&latents, &logits))?;
-    }
+    // Told last: a file that cannot be written loses nobody the classes.
+    let saved = args
+        .out
+        .as_ref()
+        .map_or(Ok(()), |path| write_atomically(path, &model.layout().latents_to_safetensors(&latents, &logits)));
     let classified = images.names.into_iter().zip(logits.chunks_exact(record.input.classes)).map(|(image, logits)| {
         let best = argmax(logits);
         let sum: f64 = logits.iter().map(|logit| f64::from(logit - logits[best]).exp()).sum();
@@ -53,10 +55,11 @@ pub fn run(args: EncodeArgs) -> Result<Verdict> {
     let classified: Vec<Classified> = classified.collect();
     if args.json {
         println!("{}", serde_json::to_string(&classified)?);
-        return Ok(Verdict::Done);
+    } else {
+        for Classified { image, class, probability } in &classified {
+            println!("{image:<32} class {class:<12} probability {probability:.4}");
+        }
     }
-    for Classified { image, class, probability } in &classified {
-        println!("{image:<32} class {class:<12} probability {probability:.4}");
-    }
+    saved?;
     Ok(Verdict::Done)
 }

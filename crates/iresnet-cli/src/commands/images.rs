@@ -13,7 +13,7 @@ use crate::args::{RunData, UsageError};
 #[derive(Args, Debug)]
 pub struct ImageArgs {
     /// Image files, or folders that are searched for them [default: 16 of the run's test images, at even distances]
-    #[arg(long, num_args = 1.., value_name = "PATH")]
+    #[arg(long, num_args = 1.., value_name = "PATH", conflicts_with = "data")]
     images: Vec<PathBuf>,
     #[command(flatten)]
     data: RunData,

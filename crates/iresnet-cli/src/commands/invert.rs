@@ -21,7 +21,9 @@ pub struct InvertArgs {
     run: PathBuf,
     #[command(flatten)]
     images: ImageArgs,
-    /// Latents of `iresnet encode`, as it wrote them or changed, in place of images
+    /// Latents of `iresnet encode` in place of images, as it wrote them or changed
+    ///
+    /// A changed one need not be of any image: how much of its preimage lies in the padding channels is said.
     #[arg(long, value_name = "FILE.safetensors", conflicts_with_all = ["images", "data"])]
     latents: Option<PathBuf>,
     /// Accuracy wanted: distance from the true preimage, relative to the image
@@ -43,8 +45,12 @@ pub struct InvertArgs {
 struct ImageResult {
     image: String,
     normed_l2: Option<f64>,
-    /// Bound on the distance from the latent's true preimage, relative to that one's length; none where it reaches 1.
+    /// Bound on the distance from the latent's true preimage, relative to that one's length; none where the bound reaches
+    /// the reconstruction's length.
     relative_error_bar: Option<f64>,
+    /// Length of what the preimage holds in the padding channels, relative to the reconstruction's: rounding for latents of
+    /// images, anything for others, whose reconstruction leaves it out.
+    relative_padding: f64,
     #[serde(flatten)]
     report: ImageReport,
 }
@@ -76,7 +82,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let Named { names, values } = match &given {
         // Nothing to compare with.
         Some(latents) => {
-            let names = (1..=latents.len() / model.layout().latent.len()).map(|i| format!("latent {i}"));
+            let names = (0..latents.len() / model.layout().latent.len()).map(|i| format!("latent {i}"));
             Named { names: names.collect(), values: Vec::new() }
         }
         None => args.images.load(&record)?,
@@ -115,6 +121,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
             image: name.clone(),
             normed_l2: original.map(|x| normed_l2(x, reconstructed)).filter(|error| error.is_finite()),
             relative_error_bar: image.error_bar.filter(|bar| *bar < size).map(|bar| (bar / (size - bar)).next_up()),
+            relative_padding: image.padding_residual / size,
             report: image.clone(),
         });
     }
@@ -148,9 +155,22 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
             (None, Some(x)) => format!("normed L2 {:>9}  ", if length(x) == 0.0 { "undefined" } else { "inf" }),
         };
         let (iterations, outcome) = (result.report.iterations, result.report.outcome);
-        println!("{:<32} {error}iterations of all blocks {iterations:>5}  {outcome}", result.image);
+        let padding = match args.latents {
+            Some(_) => format!("padding {:.1e}  ", result.relative_padding),
+            None => String::new(),
+        };
+        println!("{:<32} {error}{padding}iterations of all blocks {iterations:>5}  {outcome}", result.image);
     }
-    results.show_error_bars();
+    let off =
+        results.images.iter().filter(|image| image.relative_padding.is_nan() || image.relative_padding > OF_AN_IMAGE);
+    match off.count() {
+        0 => results.show_error_bars(),
+        n => println!(
+            "{n} of {} latents are of no image: their preimages hold something in the padding channels, which images \
+             leave zero, and which reconstructions leave out",
+            names.len()
+        ),
+    }
     let shown = match values.is_empty() {
         true => "reconstructions",
         false => "originals, reconstructions and differences (white is none)",
@@ -159,12 +179,15 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let failed = results.failed();
     if failed > 0 {
         println!(
-            "{failed} of {} images were not inverted: what is shown of them is where growing steps or the limit left them",
+            "{failed} of {} images were not inverted: what is shown of them is where growing steps, the limit or a value that is not finite left them",
             names.len()
         );
     }
     Ok(results.verdict())
 }
+
+/// What latents of images may have in the padding channels, relative to the image, by rounding that blocks amplify.
+const OF_AN_IMAGE: f64 = 1e-3;
 
 impl Results {
     /// Images whose inverse did not come to an end.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use iresnet::data::Split;
 use iresnet::device::DeviceChoice;
-use iresnet::model::{Layout, Memory, Norm, available_bytes};
+use iresnet::model::{Layout, Memory, available_bytes};
 use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, train};
 
 use super::{Verdict, data::load};
@@ -129,13 +129,9 @@ fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
         "training: {} epochs in batches of {}, {augmentation}, seed {}, on {}",
         train.epochs, train.batch_size, record.seed, record.device
     );
-    if let Norm::Spectral { coeff } = record.model.norm
-        && record.model.step * coeff.powi(3) >= 1.0
-    {
+    if let Some(budget) = record.model.lipschitz_budget().filter(|budget| *budget >= 1.0) {
         eprintln!(
-            "warning: step {} times c^3 is {:.3}, not below 1, so that nothing makes this network invertible",
-            record.model.step,
-            record.model.step * coeff.powi(3)
+            "warning: step times c^3 is {budget:.3}; an inverse is only sure below 1, or if `iresnet certify` says so"
         );
     }
     Ok(())

@@ -38,6 +38,11 @@ use std::sync::Arc;
 pub use batches::{Augmentation, Batch, Loader};
 pub use cifar::CLASSES as CIFAR10_CLASSES;
 pub use download::{File, OFFICIAL, Official, Progress, fetch, verify};
+
+/// Whether `data` names a data set, not a folder.
+pub fn is_named(data: &str) -> bool {
+    data == "digits" || OFFICIAL.iter().any(|set| set.name == data)
+}
 pub use normalization::Normalization;
 
 use crate::model::Input;

@@ -41,7 +41,7 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(files)
 }
 
-/// The same of a folder and all folders in it, folder by folder.
+/// The same of a folder and all folders in it, folder by folder; links to folders are not followed.
 ///
 /// # Errors
 /// A folder that cannot be listed.
@@ -49,9 +49,10 @@ pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let mut files = list(folder)?;
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
-        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
-        if path.is_dir() {
-            folders.push(path);
+        let entry = entry.map_err(|e| DataError::io(folder, e))?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            folders.push(entry.path());
         }
     }
     folders.sort();

@@ -229,9 +229,13 @@ impl ModelConfig {
         }
     }
 
-    /// Bound on `Lip(h g)` of one block while training, that spectral normalisation aims at:
-    /// `h c^3 / (1 - p)`; the inverted dropout multiplies by `1 / (1 - p)`.
+    /// Bound on `Lip(h g)` of one block that spectral normalisation aims at: `h c^3`.
+    pub fn lipschitz_budget(&self) -> Option<f64> {
+        self.norm.coeff().map(|c| self.step * c.powi(3))
+    }
+
+    /// The same while training: `h c^3 / (1 - p)`; the inverted dropout multiplies by `1 / (1 - p)`.
     pub fn training_lipschitz_budget(&self) -> Option<f64> {
-        self.norm.coeff().map(|c| self.step * c.powi(3) / (1.0 - self.dropout))
+        self.lipschitz_budget().map(|budget| budget / (1.0 - self.dropout))
     }
 }

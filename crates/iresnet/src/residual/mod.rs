@@ -82,7 +82,6 @@ impl<B> Sequence<B> {
         B: Branch<T>,
     {
         let constants: Option<Vec<f64>> = self.branches.iter().rev().map(Branch::lipschitz).collect();
-        // A negative tolerance makes every iteration and has no share.
         let shares = constants
             .as_ref()
             .zip(stop.tolerance)

@@ -148,7 +148,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
-    /// Zero asks for all that the number format gives; none makes every iteration, whatever comes of it, unless a value
+    /// At least zero, which asks for all that the number format gives; none makes every iteration, whatever comes of it, unless a value
     /// stops being finite or a step is a million times as long as the first.
     pub tolerance: Option<f64>,
     /// Most iterations a sample.
@@ -259,7 +259,7 @@ const SAMPLES_A_TASK: usize = 4 * LANES;
 /// Steps that contradict the certified Lipschitz constant beyond round-off.
 ///
 /// # Panics
-/// If `y` does not hold `ceil(samples / 16)` packs, or the branch has no values.
+/// If `y` does not hold `ceil(samples / 16)` packs, the branch has no values, or the tolerance is negative or NaN.
 pub fn solve<T: Scalar, B: Branch<T>, S: Solver<T>>(
     branch: &B,
     y: &[T],
@@ -268,6 +268,7 @@ pub fn solve<T: Scalar, B: Branch<T>, S: Solver<T>>(
     stop: Stop,
 ) -> Result<Solved<T>, Contradiction> {
     assert!(!branch.is_empty(), "a branch must have at least one value a sample");
+    assert!(stop.tolerance.is_none_or(|tolerance| tolerance >= 0.0), "tolerance {:?}", stop.tolerance);
     let pack = branch.len() * LANES;
     assert_eq!(y.len(), samples.div_ceil(LANES) * pack, "packs of {samples} samples of {} values", branch.len());
     let mut x = vec![T::ZERO; y.len()];

@@ -90,7 +90,8 @@ pub enum Ended {
 /// `stop` is looked at after every step; once it is set, a checkpoint is written and the call returns.
 ///
 /// # Errors
-/// Files that cannot be read or written, weights of an unfinished run without a checkpoint, a loss that is not a number.
+/// Files that cannot be read or written, weights of an unfinished run without a checkpoint, a loss that is not a number,
+/// another process that trains in the folder.
 pub fn train(
     dir: &RunDir,
     record: &RunRecord,
@@ -217,6 +218,19 @@ fn largest_sigma(model: &IResNet) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::model::ModelConfig;
+
+    #[test]
+    fn one_process_trains_in_a_folder() {
+        let data = crate::data::load("digits", std::path::Path::new(""), &()).unwrap();
+        let record = RunRecord::new(&data, "digits", RunConfig::preset("digits").unwrap(), 0);
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(folder.path(), &record, false).unwrap();
+        let lock = dir.lock().unwrap();
+        assert!(dir.lock().err().unwrap().to_string().contains("being trained by another process"));
+        drop(lock);
+        dir.lock().unwrap();
+        assert!(!folder.path().join("train.lock").exists());
+    }
 
     /// Of all training images, which the digits are few enough for.
     #[test]

@@ -167,6 +167,19 @@ const METRICS: &str = "metrics.jsonl";
 const CHECKPOINT: &str = "checkpoint.safetensors";
 const LAST: &str = "last.safetensors";
 const BEST: &str = "best.safetensors";
+const LOCK: &str = "train.lock";
+
+/// A run folder in which this process trains.
+pub(crate) struct Lock {
+    path: PathBuf,
+    _file: fs::File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.path);
+    }
+}
 
 /// Writes `bytes` beside `path`, then renames: `path` is the old file or the new one, never half of one.
 ///
@@ -228,13 +241,16 @@ impl RunDir {
         &self.path
     }
 
-    /// Keeps other processes from training in the folder until what is returned is dropped, where the file system has locks.
-    pub(crate) fn lock(&self) -> Result<fs::File, RunError> {
-        let path = self.path.join(CONFIG);
-        let file = fs::File::open(&path).map_err(|source| RunError::Write { path, source })?;
+    /// Keeps other processes from training in the folder until what is returned is dropped, where the file system has locks
+    /// and the folder can be written.
+    pub(crate) fn lock(&self) -> Result<Option<Lock>, RunError> {
+        let path = self.path.join(LOCK);
+        let Ok(file) = fs::File::options().create(true).truncate(false).write(true).open(&path) else {
+            return Ok(None);
+        };
         match file.try_lock() {
             Err(fs::TryLockError::WouldBlock) => Err(RunError::Busy { path: self.path.clone() }),
-            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(file),
+            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(Some(Lock { path, _file: file })),
         }
     }
 
