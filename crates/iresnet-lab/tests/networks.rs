@@ -113,7 +113,7 @@ fn finished_runs_are_used_and_other_runs_refused() {
 
     let other = RunRecord { seed: 2, ..record.clone() };
     let message = networks(&other, &split, dir.path(), &go, |_, _| ()).unwrap_err().to_string();
-    assert!(message.contains("seed 1") && message.contains("asks for 2"), "{message}");
+    assert!(message.contains("seed = 1") && message.contains("asks for 2"), "{message}");
     let stopped = networks(&record, &split, &dir.path().join("new"), &AtomicBool::new(true), |_, _| ());
     assert!(matches!(stopped, Err(LabError::Stopped)));
 }
