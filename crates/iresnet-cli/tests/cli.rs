@@ -195,6 +195,8 @@ fn a_run_is_evaluated_inverted_audited_and_certified() {
         assert!(text.contains("not certified") && text.contains(".blocks.0: Lip(h g)"), "{text}");
         // Whether it inverts or not, that is a result.
         succeeds(&["evaluate", &out, "--json"]);
+        let (_, text, _) = parts(&run(&["invert", &out, "--out", &again]));
+        assert!(!text.contains("latents are of no image"), "these are images: {text}");
     }
 }
 

@@ -133,7 +133,7 @@ pub fn run(args: BenchArgs) -> Result<Verdict> {
     if args.device.choice != DeviceChoice::Cpu && !matches!(args.kind, BenchKind::Step | BenchKind::Forward) {
         return Err(only_on_cpu(&format!("bench {}", args.kind.name())));
     }
-    let memory = args.memory.unwrap_or(Memory::Standard);
+    let memory = args.memory.unwrap_or_default();
     if args.device.choice != DeviceChoice::Cpu && memory != Memory::Standard {
         return Err(only_on_cpu(&format!("--memory {memory}")));
     }

@@ -161,11 +161,10 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
         };
         println!("{:<32} {error}{padding}iterations of all blocks {iterations:>5}  {outcome}", result.image);
     }
-    let off =
-        results.images.iter().filter(|image| image.relative_padding.is_nan() || image.relative_padding > OF_AN_IMAGE);
-    match off.count() {
-        0 => results.show_error_bars(),
-        n => println!(
+    let is_off = |image: &&ImageResult| image.relative_padding.is_nan() || image.relative_padding > OF_AN_IMAGE;
+    match (&args.latents, results.images.iter().filter(is_off).count()) {
+        (None, _) | (_, 0) => results.show_error_bars(),
+        (Some(_), n) => println!(
             "{n} of {} latents are of no image: their preimages hold something in the padding channels, which images \
              leave zero, and which reconstructions leave out",
             names.len()
@@ -179,7 +178,8 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     let failed = results.failed();
     if failed > 0 {
         println!(
-            "{failed} of {} images were not inverted: what is shown of them is where growing steps, the limit or a value that is not finite left them",
+            "{failed} of {} images were not inverted: what is shown of them is where growing steps, the limit or a value \
+             that is not finite left them",
             names.len()
         );
     }

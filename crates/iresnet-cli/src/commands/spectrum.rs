@@ -46,8 +46,8 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
     if args.export_effective.is_some() && args.run.len() > 1 {
         return Err(UsageError("--export-effective takes one run".into()).into());
     }
-    let is = |path: &Path, wanted: &str| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(wanted));
-    if let Some(path) = args.plot.as_deref().filter(|path| !is(path, "svg")) {
+    let is_svg = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("svg"));
+    if let Some(path) = args.plot.as_deref().filter(|path| !is_svg(path)) {
         return Err(UsageError(format!("--plot {} must end in .svg, which is what it draws", path.display())).into());
     }
     let mut spectra = Vec::new();

@@ -52,15 +52,9 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
 }
 
 fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
-    let entries = std::fs::read_dir(dir).map_err(|e| DataError::io(dir, e))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| DataError::io(dir, e))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if entry.path().is_dir() && !name.starts_with('.') {
-            names.push(name);
-        }
-    }
+    let folders = picture::visible(dir)?.into_iter().filter(|path| path.is_dir());
+    let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut names: Vec<String> = folders.filter_map(name).collect();
     if names.is_empty() {
         return Err(DataError::content(dir, "no class folders", "images lie in train/<class>/ and test/<class>/"));
     }

@@ -38,11 +38,6 @@ use std::sync::Arc;
 pub use batches::{Augmentation, Batch, Loader};
 pub use cifar::CLASSES as CIFAR10_CLASSES;
 pub use download::{File, OFFICIAL, Official, Progress, fetch, verify};
-
-/// Whether `data` names a data set, not a folder.
-pub fn is_named(data: &str) -> bool {
-    data == "digits" || OFFICIAL.iter().any(|set| set.name == data)
-}
 pub use normalization::Normalization;
 
 use crate::model::Input;
@@ -178,6 +173,11 @@ impl Split {
         let [channels, height, width] = self.train.shape;
         Input { channels, height, width, classes: self.classes.len() }
     }
+}
+
+/// Whether `data` names a data set, not a folder.
+pub fn is_named(data: &str) -> bool {
+    data == "digits" || OFFICIAL.iter().any(|set| set.name == data)
 }
 
 /// Loads what `--data` names; `dir` is where data sets are looked for. A missing official set is downloaded.

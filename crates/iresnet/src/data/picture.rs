@@ -23,22 +23,30 @@ impl Picture {
     }
 }
 
+/// What a folder holds, in the order of the names, without hidden files and folders.
+pub(super) fn visible(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
+        let entry = entry.map_err(|e| DataError::io(folder, e))?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_picture(path: &Path) -> bool {
+    let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+    matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg"))
+}
+
 /// The .png, .jpg and .jpeg files of a folder in the order of their names, without hidden ones.
 ///
 /// # Errors
 /// A folder that cannot be listed.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
-        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
-        let extension = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
+    Ok(visible(folder)?.into_iter().filter(|path| is_picture(path)).collect())
 }
 
 /// The same of a folder and all folders in it, folder by folder; links to folders are not followed.
@@ -46,18 +54,10 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 /// # Errors
 /// A folder that cannot be listed.
 pub fn list_all(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = list(folder)?;
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
-        let entry = entry.map_err(|e| DataError::io(folder, e))?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            folders.push(entry.path());
-        }
-    }
-    folders.sort();
-    for folder in folders {
-        files.extend(list_all(&folder)?);
+    let paths = visible(folder)?;
+    let mut files: Vec<PathBuf> = paths.iter().filter(|path| is_picture(path)).cloned().collect();
+    for folder in paths.iter().filter(|path| path.is_dir() && !path.is_symlink()) {
+        files.extend(list_all(folder)?);
     }
     Ok(files)
 }

@@ -148,8 +148,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stop {
     /// Relative to `||y||`: a bound on `||x - x*||` where the branch has a certified `L < 1`, else on the residual.
-    /// At least zero, which asks for all that the number format gives; none makes every iteration, whatever comes of it, unless a value
-    /// stops being finite or a step is a million times as long as the first.
+    /// At least zero, which asks for all that the number format gives; none makes every iteration, whatever comes of it,
+    /// unless a value stops being finite or a step is a million times as long as the first.
     pub tolerance: Option<f64>,
     /// Most iterations a sample.
     pub max_iterations: usize,
