@@ -62,11 +62,12 @@ impl Observer for TrainingProgress {
 
     fn epoch(&mut self, record: &EpochRecord, epochs: usize) {
         let line = format!(
-            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, test error {:.2} %, rate {:.4}, {:.1} s, peak {} MiB{}, about {} left",
+            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, {}test error {:.2} %, rate {:.4}, {:.1} s, peak {} MiB{}, about {} left",
             self.label,
             record.epoch,
             record.train_loss,
             record.train_error_percent,
+            record.validation_error_percent.map_or(String::new(), |error| format!("validation error {error:.2} %, ")),
             record.test_error_percent,
             record.learning_rate,
             record.seconds,

@@ -96,6 +96,8 @@ pub fn networks<O: Observer>(
     stop: &AtomicBool,
     observer: impl Fn(usize, Norm) -> O,
 ) -> Result<Networks, LabError> {
+    // A recipe that does not fit the data makes no folder.
+    record.parts(data).map_err(RunError::from)?;
     let mut networks = Networks { trained: Vec::new(), diverged: Vec::new() };
     for (place, norm) in MODELS.into_iter().enumerate() {
         let mut record = record.clone();

@@ -217,6 +217,7 @@ fn a_training_step_agrees() {
             decay: 1.0,
             shift: 0,
             flip: false,
+            validation: 0,
         };
         let mut sgd = Sgd::new(&model);
         sgd.step(&mut model, &result.gradients, &config, optimizer.learning_rate);

@@ -78,6 +78,8 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     if args.resume {
         RunDir::open(&args.out)?;
     }
+    // A recipe that does not fit the data makes no folder.
+    record.parts(&loaded.split)?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     introduce(&record, &loaded.split)?;
     let stop = terminal::stop_flag()?;
@@ -103,9 +105,10 @@ fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
     let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
     let (input, train, label) = (record.input, &record.train, record.model.norm.label());
     eprintln!(
-        "data: {}, {} training and {} test images of {}x{} with {} channel{}, {} classes",
+        "data: {}, {} training{} and {} test images of {}x{} with {} channel{}, {} classes",
         data.name,
-        data.train.len(),
+        data.train.len() - train.validation,
+        if train.validation > 0 { format!(", {} validation", train.validation) } else { String::new() },
         data.test.len(),
         input.width,
         input.height,

@@ -201,8 +201,12 @@ fn recipe(RunConfig { model, train }: &RunConfig) -> String {
         changes.push("flips".into());
     }
     let augmented = if changes.is_empty() { String::new() } else { format!(", {}", listed(&changes)) };
+    let held_out = match train.validation {
+        0 => String::new(),
+        images => format!(", {images} training images held out"),
+    };
     format!(
-        "SGD with momentum {}, batch {}, {rate}{muon}, weight decay {}{clipped}, {dropout}{augmented}.",
+        "SGD with momentum {}, batch {}, {rate}{muon}, weight decay {}{clipped}, {dropout}{augmented}{held_out}.",
         train.momentum, train.batch_size, train.weight_decay
     )
 }

@@ -125,30 +125,39 @@ impl Dataset {
         &self.pixels[index * self.image_len()..(index + 1) * self.image_len()]
     }
 
-    /// `count` images at even distances, or all if there are fewer: of every class where classes come one after another.
-    pub fn spread(&self, count: usize) -> Dataset {
-        let indices = || self.spread_indices(count);
+    fn subset(&self, indices: impl Iterator<Item = usize> + Clone) -> Dataset {
         Dataset {
             shape: self.shape,
-            pixels: Arc::new(indices().flat_map(|i| self.image(i).iter().copied()).collect()),
-            labels: Arc::new(indices().map(|i| self.labels[i]).collect()),
+            pixels: Arc::new(indices.clone().flat_map(|i| self.image(i).iter().copied()).collect()),
+            labels: Arc::new(indices.map(|i| self.labels[i]).collect()),
         }
     }
 
+    /// `count` images at even distances, or all if there are fewer: of every class where classes come one after another.
+    pub fn spread(&self, count: usize) -> Dataset {
+        self.subset(self.spread_indices(count))
+    }
+
     /// Which images [`Dataset::spread`] takes.
-    pub fn spread_indices(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
+    pub fn spread_indices(&self, count: usize) -> impl Iterator<Item = usize> + Clone + use<> {
         let (len, count) = (self.len(), count.min(self.len()));
         (0..count).map(move |i| (2 * i + 1) * len / (2 * count))
     }
 
+    /// All others, and those that [`Dataset::spread`] takes.
+    pub fn hold_out(&self, count: usize) -> (Dataset, Dataset) {
+        if count == 0 {
+            return (self.clone(), self.first(0));
+        }
+        let mut held_out = vec![false; self.len()];
+        self.spread_indices(count).for_each(|i| held_out[i] = true);
+        let of = |part| self.subset((0..self.len()).filter(|i| held_out[*i] == part));
+        (of(false), of(true))
+    }
+
     /// The first `count` images, or all if there are fewer.
     pub fn first(&self, count: usize) -> Dataset {
-        let count = count.min(self.len());
-        Dataset {
-            shape: self.shape,
-            pixels: Arc::new(self.pixels[..count * self.image_len()].to_vec()),
-            labels: Arc::new(self.labels[..count].to_vec()),
-        }
+        self.subset(0..count.min(self.len()))
     }
 }
 
@@ -223,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_images_are_a_prefix() {
+    fn parts_of_a_set_are_its_images() {
         let test = digits::load().test;
         let first = test.first(7);
         assert_eq!((first.len(), first.image(6)), (7, test.image(6)));
@@ -234,5 +243,12 @@ mod tests {
         assert_eq!(*sorted.spread(10).labels, (0..10).collect::<Vec<u32>>(), "every class");
         assert_eq!(test.spread(1000).pixels, test.pixels);
         assert!(test.spread(0).is_empty());
+        let (others, held_out) = test.hold_out(100);
+        assert_eq!((others.len(), held_out.pixels), (264, test.spread(100).pixels));
+        let rest = (0..364).filter(|i| !test.spread_indices(100).any(|j| j == *i));
+        assert!(
+            rest.enumerate().all(|(i, of)| others.image(i) == test.image(of) && others.labels[i] == test.labels[of])
+        );
+        assert!(Arc::ptr_eq(&test.hold_out(0).0.pixels, &test.pixels), "no copy");
     }
 }

@@ -101,6 +101,7 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<(IResNet, Progress, Ended), RunError> {
     let config = &record.train;
+    let (images, held_out) = record.parts(data)?;
     let _lock = dir.lock()?;
     let mut model = record.model.init(record.input, record.seed)?;
     let source_name = "memory".to_string();
@@ -116,15 +117,15 @@ pub fn train(
     }
     let mut progress = begun.unwrap_or_default();
     let augmentation = Augmentation { shift: config.shift, flip: config.flip };
-    let batches = data.train.len().div_ceil(config.batch_size);
+    let batches = images.len().div_ceil(config.batch_size);
     let mut saved = Instant::now();
     while progress.epoch < config.epochs {
         let started = Instant::now();
         let learning_rate = config.learning_rate_at(progress.epoch as f64);
         let epoch_number = progress.epoch as u64;
         let batches_from = |first| {
-            let (train, normalization) = (&data.train, &record.normalization);
-            Loader::train(train, normalization, augmentation, config.batch_size, record.seed, epoch_number, first)
+            let normalization = &record.normalization;
+            Loader::train(&images, normalization, augmentation, config.batch_size, record.seed, epoch_number, first)
         };
         for batch in batches_from(progress.batch) {
             model.update_norms(1);
@@ -167,16 +168,20 @@ pub fn train(
         let some = batches_from(0).take(HEAD_STATISTICS_IMAGES.div_ceil(config.batch_size));
         model.recompute_head_statistics(some.map(|batch| batch.images));
         let seconds = started.elapsed().as_secs_f64();
-        let test_error_percent = error_percent(&model, &data.test, &record.normalization, &mut |_, _| {});
-        let best = progress.best_error_percent.is_none_or(|best| test_error_percent < best);
+        let error_on = |images| error_percent(&model, images, &record.normalization, &mut |_, _| {});
+        let test_error_percent = error_on(&data.test);
+        let validation_error_percent = (!held_out.is_empty()).then(|| error_on(&held_out));
+        let choosing = validation_error_percent.unwrap_or(test_error_percent);
+        let best = progress.best_error_percent.is_none_or(|best| choosing < best);
         if best {
-            progress.best_error_percent = Some(test_error_percent);
+            progress.best_error_percent = Some(choosing);
         }
         let epoch = EpochRecord {
             epoch: progress.epoch + 1,
             learning_rate,
             train_loss: progress.loss_sum / progress.seen as f64,
             train_error_percent: 100.0 * (1.0 - progress.correct as f64 / progress.seen as f64),
+            validation_error_percent,
             test_error_percent,
             seconds,
             largest_sigma: largest_sigma(&model),
@@ -232,26 +237,35 @@ mod tests {
         assert!(!folder.path().join("train.lock").exists());
     }
 
-    /// Of all training images, which the digits are few enough for.
+    /// Statistics are of all training images, which the digits are few enough for, less those held out.
     #[test]
-    fn an_epoch_ends_with_the_statistics_of_the_weights_it_saves() {
+    fn an_epoch_ends_with_the_statistics_of_the_weights_it_saves_and_the_held_out_images_choose_the_best() {
         let data = crate::data::load("digits", std::path::Path::new(""), &()).unwrap();
         let RunConfig { model, train: recipe } = RunConfig::preset("digits").unwrap();
         let config = RunConfig {
             model: ModelConfig { blocks: vec![1, 1], norm: Norm::Spectral { coeff: 0.5 }, ..model },
-            train: TrainConfig { epochs: 1, shift: 0, ..recipe },
+            train: TrainConfig { epochs: 3, shift: 0, validation: 100, ..recipe },
         };
-        let record = RunRecord::new(&data, "digits", config, 0);
+        let mut record = RunRecord::new(&data, "digits", config, 0);
         let folder = tempfile::tempdir().unwrap();
         let dir = RunDir::create(folder.path(), &record, false).unwrap();
-        train(&dir, &record, &data, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();
+        let (_, progress, _) = train(&dir, &record, &data, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap();
         let (_, saved) = dir.load().unwrap();
+        let (images, held_out) = data.train.hold_out(100);
         let mut again = saved.clone();
-        let batches = Loader::evaluate(&data.train, &record.normalization, 64);
+        let batches = Loader::evaluate(&images, &record.normalization, 64);
         again.recompute_head_statistics(batches.map(|batch| batch.images));
         let all = |model: &IResNet| [&model.state().running_mean[..], &model.state().running_var].concat();
         for (a, b) in all(&saved).into_iter().zip(all(&again)) {
             assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "{a} {b}");
         }
+        let errors: Vec<f64> = progress.epochs.iter().map(|e| e.validation_error_percent.unwrap()).collect();
+        let last = error_percent(&saved, &held_out, &record.normalization, &mut |_, _| {});
+        assert_eq!(errors.last(), Some(&last));
+        assert_eq!(progress.best_error_percent, errors.into_iter().reduce(f64::min));
+        record.train.validation = data.train.len();
+        let error = train(&dir, &record, &data, &Device::flex(), &AtomicBool::new(false), &mut ()).unwrap_err();
+        let wanted = "train.validation = 1433 is not usable: there are 1433 training images";
+        assert_eq!(error.to_string(), wanted);
     }
 }

@@ -114,6 +114,9 @@ pub struct EpochRecord {
     pub train_loss: f64,
     /// Error on the training images, as they were augmented, in percent.
     pub train_error_percent: f64,
+    /// Error on the held-out training images in percent, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub validation_error_percent: Option<f64>,
     /// Error on the test images in percent.
     pub test_error_percent: f64,
     /// Seconds spent training (an interrupted epoch counts its last part only).
@@ -147,7 +150,7 @@ pub struct Progress {
     pub correct: usize,
     /// Images of the present epoch seen.
     pub seen: usize,
-    /// Best test error so far, in percent.
+    /// Smallest error so far of an epoch, in percent: on the held-out images, or on the test images if there are none.
     pub best_error_percent: Option<f64>,
     /// Blocks of the present epoch that were computed again because their inverse did not converge.
     #[serde(default)]
