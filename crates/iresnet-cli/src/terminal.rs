@@ -17,7 +17,7 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
         if seen.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once");
+        eprintln!("\nstopping once what is at hand is done and saved; Ctrl-C again stops at once");
     })?;
     Ok(stop)
 }
@@ -62,7 +62,7 @@ impl Observer for TrainingProgress {
 
     fn epoch(&mut self, record: &EpochRecord, epochs: usize) {
         let line = format!(
-            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, {}test error {:.2} %, rate {:.4}, {:.1} s, peak {} MiB{}, about {} left",
+            "{} epoch {}/{epochs}: loss {:.4}, training error {:.2} %, {}test error {:.2} %, rate {:.4}, {:.1} s, peak {} MiB{}, about {} of training left",
             self.label,
             record.epoch,
             record.train_loss,

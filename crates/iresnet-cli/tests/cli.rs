@@ -382,10 +382,29 @@ fn reproduce_makes_the_report_and_goes_on() {
 
     let line = path(&dir, "line");
     let only: serde_json::Value =
-        serde_json::from_str(&succeeds(&["reproduce", "--only", "figure1", "--out", &line, "--json"])).unwrap();
+        serde_json::from_str(&succeeds(&["reproduce", "--only", "figure1,figure1", "--out", &line, "--json"])).unwrap();
     assert!(only["figure4"].is_null() && only["figure1"]["lines"].as_array().unwrap().len() == 2);
     assert!(!Path::new(&line).join("vanilla").exists(), "Figure 1 needs no training on images");
     fails(&[&arguments[..], &["--seed", "3"]].concat(), 1, &["is a run with seed = 0", "asks for 3"]);
+
+    // Lost weights of a finished run are in its checkpoint, as they were.
+    let weights = fs::read(folder.join("c0.9/last.safetensors")).unwrap();
+    fs::remove_file(folder.join("c0.9/last.safetensors")).unwrap();
+    succeeds(&arguments);
+    assert!(fs::read(folder.join("c0.9/last.safetensors")).unwrap() == weights);
+}
+
+#[test]
+fn a_report_of_networks_that_diverged_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = path(&dir, "out");
+    let mut arguments = vec!["reproduce", "--only", "table1,figure2", "--out", &out, "--epochs", "1"];
+    for set in ["model.blocks=[1,1]", "train.learning_rate=1e30", "train.muon_rate=0", "train.clip_norm=0"] {
+        arguments.extend(["--set", set]);
+    }
+    fails(&arguments, 3, &["vanilla diverged, and the report is made without it", "c = 0.3 diverged"]);
+    let report = fs::read_to_string(Path::new(&out).join("parts.md")).unwrap();
+    assert!(report.contains("nothing is shown of it: vanilla, ") && !report.contains("## "), "{report}");
 }
 
 /// A batch that does not fit the address space in standard mode trains in reversible mode.
@@ -443,6 +462,14 @@ fn wrong_use_is_explained() {
     fails(&["reproduce", "--only", "table9", "--out", &out], 2, &["table9", "possible values: table1, figure1"]);
     fails(&["reproduce", "--set", "model.depth=3", "--out", &out], 2, &["unknown key depth", "known are"]);
     fails(&["reproduce", "--set", "model.norm=none", "--out", &out], 2, &["trains all six"]);
+    fails(
+        &["reproduce", "--set", "model.blocks=[1,1,1,1,1]", "--out", &out],
+        2,
+        &["stage 5 would downsample 1x1", "divide by 16"],
+    );
+    let held_out = ["reproduce", "--set", "train.validation=1433", "--out", &out];
+    fails(&held_out, 2, &["train.validation = 1433 is not usable: there are 1433 training images"]);
+    fails(&["reproduce", "--title", "", "--out", &out], 2, &["--title"]);
     fails(&["reproduce", "--threads", "0", "--out", &out], 2, &["--threads 0 must be from 1 to 1024"]);
     fails(&train(&out, &["--threads", "1000000"]), 2, &["--threads 1000000 must be from 1 to 1024"]);
     fails(&train(&out, &["--norm", "none", "--coeff", "0.5"]), 2, &["--coeff belongs to --norm spectral"]);

@@ -27,7 +27,7 @@ fn published() -> Vec<(Value, RunRecord, IResNet)> {
         let (record, model) = RunDir::open(&path).unwrap().load().unwrap();
         let row = table.iter().find(|row| row["model"] == record.model.norm.label().as_str()).unwrap().clone();
         let sha256 = sha256([fs::read(path.join("last.safetensors")).unwrap().as_slice()]);
-        assert_eq!(row["weights_sha256"], sha256.as_str(), "{name}");
+        assert_eq!(row["file_sha256"], sha256.as_str(), "{name}");
         (row, record, model)
     };
     ["vanilla", "batch", "c0.9", "c0.7", "c0.5", "c0.3"].map(network).into()

@@ -57,10 +57,10 @@ pub const FAINT: f64 = 1e-3;
 
 /// Computes the spectra of one network; the chosen layer is the first convolution of the middle block.
 pub fn norms(network: &Network, progress: Progress<'_>) -> NetworkNorms {
-    let (weights, label) = (network.model.effective_weights(), network.label());
+    let weights = network.model.effective_weights();
     let layers = weights.layers(network.model.layout());
-    let spectrum = Spectrum::of(&layers, |done, all| progress(&format!("spectra, {label}"), done, all));
-    NetworkNorms::of(&label, &spectrum, network.model.layout().num_blocks() / 2 * 3)
+    let spectrum = Spectrum::of(&layers, progress);
+    NetworkNorms::of(&network.label(), &spectrum, network.model.layout().num_blocks() / 2 * 3)
 }
 
 /// At most [`DRAWN`] of `values`, first and last among them, with their places from 0 to 1.

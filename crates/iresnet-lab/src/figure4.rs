@@ -5,11 +5,11 @@ use iresnet::measure::Measure;
 use iresnet::solve::{Anderson, Picard, Solver};
 use serde::{Deserialize, Serialize};
 
-use crate::LabError;
 use crate::chart::{Chart, Colour, Series, Stroke};
 use crate::figure3::COUNTS;
 use crate::inversion::Inversion;
 use crate::networks::Network;
+use crate::{LabError, Progress};
 
 /// Errors whose price is given.
 pub const TARGETS: [f64; 3] = [1e-2, 1e-4, 1e-6];
@@ -52,17 +52,29 @@ pub struct Figure4 {
 ///
 /// # Errors
 /// A refuted certificate.
-pub fn curves(network: &Network, data: &Split) -> Result<Vec<Curve>, LabError> {
+pub fn curves(network: &Network, data: &Split, progress: Progress<'_>) -> Result<Vec<Curve>, LabError> {
     let inversion = Inversion::new(network, &data.test.spread(SAMPLES));
+    let all: usize = COUNTS.iter().sum();
     Ok(vec![
-        curve(network, &inversion, "picard", &Picard)?,
-        curve(network, &inversion, "anderson", &Anderson::default())?,
+        curve(network, &inversion, "picard", &Picard, &|done, _| progress(done, 2 * all))?,
+        curve(network, &inversion, "anderson", &Anderson::default(), &|done, _| progress(all + done, 2 * all))?,
     ])
 }
 
-fn curve<S: Solver<f32>>(network: &Network, inversion: &Inversion, name: &str, solver: &S) -> Result<Curve, LabError> {
+fn curve<S: Solver<f32>>(
+    network: &Network,
+    inversion: &Inversion,
+    name: &str,
+    solver: &S,
+    progress: Progress<'_>,
+) -> Result<Curve, LabError> {
     let error = |count: usize| -> Result<f64, LabError> { Ok(inversion.invert(solver, count)?.mean_error()) };
-    let errors: Vec<f64> = COUNTS.iter().map(|count| error(*count)).collect::<Result<_, _>>()?;
+    let (mut errors, mut done) = (Vec::new(), 0);
+    for count in COUNTS {
+        errors.push(error(count)?);
+        done += count;
+        progress(done, COUNTS.iter().sum());
+    }
     let mut evaluations = Vec::new();
     for target in TARGETS {
         let Some(at) = errors.iter().position(|error| *error <= target) else {

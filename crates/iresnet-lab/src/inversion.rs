@@ -3,30 +3,9 @@
 use iresnet::data::{Dataset, Loader};
 use iresnet::evaluate::{mean_normed_l2, normed_l2};
 use iresnet::model::FixedTrunk;
-use iresnet::solve::{Branch, Contradiction, LANES, Scalar, Solver, Stop};
+use iresnet::solve::{Contradiction, Solver, Stop};
 
 use crate::networks::Network;
-
-/// Makes no step: the iterate stays the start `x^0 = y`, so "0 iterations" passes the latent through as it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Stay;
-
-impl<T: Scalar> Solver<T> for Stay {
-    type State = ();
-
-    fn init(&self, _len: usize) {}
-
-    fn reset(&self, _state: &mut (), _lane: usize) {}
-
-    fn step<B: Branch<T>>(&self, _: &B, _: &[T], _: &mut [T], _: &mut (), _: &mut B::Scratch) -> [f64; LANES] {
-        // No residual was looked at; 1 is neither converged nor grown.
-        [1.0; LANES]
-    }
-
-    fn is_plain(&self) -> bool {
-        false
-    }
-}
 
 /// Test images, their latents and a network to invert.
 pub struct Inversion {
@@ -71,27 +50,22 @@ impl Inversion {
 
     /// The latents back to images with `iterations` a block.
     ///
-    /// A certified network's image may end earlier in a block, at the rounding of float32, where nothing changes any
-    /// more. Any other network makes every iteration, whatever comes of it, unless values explode.
+    /// With none the latent passes back as it is. A certified network's image may end earlier in a block, at the rounding of
+    /// float32, where nothing changes any more, with up to two more steps in float64. Any other network makes every iteration, whatever comes of it, unless values explode.
     ///
     /// # Errors
     /// Steps that contradict the certified constants.
     pub fn invert<S: Solver<f32>>(&self, solver: &S, iterations: usize) -> Result<Reconstructed, Contradiction> {
         let n = self.samples();
-        let (images, _) = if iterations == 0 {
-            self.trunk.inverse(&self.latent, n, &Stay, Stop { tolerance: None, max_iterations: 1 }, None)?
-        } else {
-            let tolerance = self.lipschitz.is_some().then_some(0.0);
-            let stop = Stop { tolerance, max_iterations: iterations };
-            self.trunk.inverse(&self.latent, n, solver, stop, self.lipschitz.as_deref())?
-        };
+        let stop = Stop { tolerance: self.lipschitz.is_some().then_some(0.0), max_iterations: iterations };
+        let (images, _) = self.trunk.inverse(&self.latent, n, solver, stop, self.lipschitz.as_deref())?;
         let pairs = self.images.chunks_exact(self.image_len).zip(images.chunks_exact(self.image_len));
         let errors = pairs.map(|(x, y)| normed_l2(x, y)).collect();
         Ok(Reconstructed { images, errors })
     }
 
-    /// Every iteration, with no regard to convergence: what takes time.
-    pub fn invert_all(&self, solver: &impl Solver<f32>, iterations: usize) {
+    /// Every iteration, in float32 and with no regard to convergence: what takes time.
+    pub fn iterate(&self, solver: &impl Solver<f32>, iterations: usize) {
         let stop = Stop { tolerance: None, max_iterations: iterations };
         let inverse = self.trunk.inverse(&self.latent, self.samples(), solver, stop, None);
         std::hint::black_box(inverse.expect("no certificate to contradict"));

@@ -1,7 +1,7 @@
 //! The paper's tables and figures: one file each, a function from trained networks to a typed, serialisable result.
 //!
-//! [`networks`] trains what is missing, [`kept`] saves results so that nothing is computed twice, and [`report`]
-//! renders them as HTML, Markdown and JSON.
+//! [`mod@reproduce`] makes a [`report`] of them: [`networks`] trains what is missing, [`kept`] saves results so that nothing
+//! is computed twice. A report is rendered as HTML, Markdown and JSON.
 
 pub mod chart;
 pub mod figure1;
@@ -12,6 +12,7 @@ pub mod inversion;
 pub mod kept;
 pub mod networks;
 pub mod report;
+pub mod reproduce;
 pub mod table1;
 pub mod timing;
 
@@ -36,5 +37,5 @@ pub enum LabError {
     Stopped,
 }
 
-/// Told how far a piece of work is: what it is, units done, units in all.
-pub type Progress<'a> = &'a dyn Fn(&str, usize, usize);
+/// Told how far a piece of work is: units done, units in all.
+pub type Progress<'a> = &'a dyn Fn(usize, usize);

@@ -8,10 +8,11 @@ use iresnet::Device;
 use iresnet::certificate::Certificate;
 use iresnet::data::Split;
 use iresnet::model::{IResNet, Norm};
-use iresnet::train::{Ended, Observer, Progress, RunDir, RunError, RunRecord, train};
+use iresnet::train::{Ended, Progress, RunDir, RunError, RunRecord, train};
 
 use crate::LabError;
 use crate::kept::sha256;
+use crate::reproduce::Watcher;
 
 /// The six normalisations, in the paper's order.
 pub const MODELS: [Norm; 6] = [
@@ -42,14 +43,14 @@ pub struct Network {
     /// Its training.
     pub progress: Progress,
     /// SHA-256 of its file of weights.
-    pub weights_sha256: String,
+    pub file_sha256: String,
     certificate: OnceCell<Certificate>,
 }
 
 impl Network {
-    /// A network whose file of weights has the checksum `weights_sha256`.
-    pub fn new(record: RunRecord, model: IResNet, progress: Progress, weights_sha256: String) -> Self {
-        Network { record, model, progress, weights_sha256, certificate: OnceCell::new() }
+    /// A network whose file of weights has the checksum `file_sha256`.
+    pub fn new(record: RunRecord, model: IResNet, progress: Progress, file_sha256: String) -> Self {
+        Network { record, model, progress, file_sha256, certificate: OnceCell::new() }
     }
 
     /// `vanilla`, `batch-norm`, `c = 0.9` and so on.
@@ -84,27 +85,32 @@ pub struct Networks {
 
 /// Trains what is missing in the run folders `out/<name>` ([`run_name`]); finished runs are taken as they are.
 ///
-/// `record` is the configuration of the first model; the others differ in their normalisation only. `observer` gets
-/// the place in [`MODELS`] and the normalisation.
+/// `record` is the configuration of the first model; the others differ in their normalisation only.
 ///
 /// # Errors
 /// Files that cannot be read or written, a folder with another run, or [`LabError::Stopped`] once `stop` is set.
-pub fn networks<O: Observer>(
+pub fn networks(
     record: &RunRecord,
     data: &Split,
     out: &Path,
     stop: &AtomicBool,
-    observer: impl Fn(usize, Norm) -> O,
+    watcher: &impl Watcher,
 ) -> Result<Networks, LabError> {
     // A recipe that does not fit the data makes no folder.
     record.parts(data).map_err(RunError::from)?;
     let mut networks = Networks { trained: Vec::new(), diverged: Vec::new() };
+    let missing = |norm: &Norm| {
+        let progress = RunDir::open(&out.join(run_name(*norm))).and_then(|dir| dir.progress());
+        record.train.epochs.saturating_sub(progress.ok().flatten().map_or(0, |progress| progress.epoch))
+    };
     for (place, norm) in MODELS.into_iter().enumerate() {
         let mut record = record.clone();
         record.model.norm = norm;
         let dir = RunDir::create(&out.join(run_name(norm)), &record, true)?;
-        let trained = train(&dir, &record, data, &Device::flex(), stop, &mut observer(place, norm));
-        if let Err(RunError::Diverged { .. }) = &trained {
+        let later = MODELS[place + 1..].iter().map(missing).sum();
+        let trained = train(&dir, &record, data, &Device::flex(), stop, &mut watcher.training(place, norm, later));
+        if let Err(error @ RunError::Diverged { .. }) = &trained {
+            watcher.diverged(norm, error);
             networks.diverged.push(norm.label());
             continue;
         }

@@ -11,14 +11,24 @@ use iresnet::solve::{Outcome, Picard};
 use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
 
-use crate::LabError;
 use crate::networks::Network;
+use crate::{LabError, Progress};
 
 /// Iterations a block, as in the paper.
 pub const ITERATIONS: usize = 100;
 
+/// The paper's figures for a model: error % and normed L2.
+pub fn paper(model: &str, data: PaperData) -> Option<(f64, &'static str)> {
+    let (_, errors, norms) = PAPER.iter().find(|(name, _, _)| *name == model)?;
+    let column = match data {
+        PaperData::Cifar10 => 0,
+        PaperData::Mnist => 1,
+    };
+    Some((errors[column], norms[column]))
+}
+
 /// The paper's figures: model, error % on CIFAR-10 and MNIST, normed L2 on both (its Table 1).
-pub const PAPER: [(&str, [f64; 2], [&str; 2]); 6] = [
+const PAPER: [(&str, [f64; 2], [&str; 2]); 6] = [
     ("vanilla", [6.95, 0.61], ["1.4", "2.5e-7"]),
     ("batch-norm", [6.00, 0.65], ["inf", "1.0"]),
     ("c = 0.9", [6.30, 0.64], ["1.3e-7", "2.2e-7"]),
@@ -67,9 +77,9 @@ pub struct Row {
     pub image_values: usize,
     /// Images inverted.
     pub samples: usize,
-    /// Mean iterations a block and image.
+    /// Mean iterations a block and image, of the inverse that the errors are of.
     pub iterations: f64,
-    /// Outcomes and how many images had them; without a guarantee, if the inverse gave up where steps grow.
+    /// Outcomes and how many images had them; without a guarantee those of a second inverse, which gives up where steps grow.
     pub outcomes: BTreeMap<Outcome, usize>,
     /// Whether the certificate proves that the inverse exists.
     pub guaranteed_inverse: bool,
@@ -81,24 +91,26 @@ pub struct Row {
     pub seed: u64,
     /// Seconds of training.
     pub training_seconds: f64,
-    /// Seconds that the inverse of `samples` images took.
+    /// Seconds that latents and inverses of `samples` images took: without a guarantee both inverses.
     pub inverse_seconds: f64,
     /// SHA-256 of the file of weights.
-    pub weights_sha256: String,
+    pub file_sha256: String,
 }
 
 /// Evaluates, certifies and inverts one network: `samples` test images at even distances are inverted, all are classified.
 ///
 /// # Errors
 /// A refuted certificate.
-pub fn row(network: &Network, data: &Split, samples: usize) -> Result<Row, LabError> {
+pub fn row(network: &Network, data: &Split, samples: usize, progress: Progress<'_>) -> Result<Row, LabError> {
     let (model, normalization) = (&network.model, &network.record.normalization);
     let certificate = network.certificate();
     let lipschitz = certificate.contractions(model);
     let test = data.test.spread(samples);
     let begun = Instant::now();
     let lipschitz = lipschitz.as_deref();
-    let inverse = reconstruction(model, &test, normalization, &Picard, ITERATIONS, lipschitz, &mut |_, _| {})?;
+    let inverse = reconstruction(model, &test, normalization, &Picard, ITERATIONS, lipschitz, &mut |done, all| {
+        progress(done, all);
+    })?;
     let inverse_seconds = begun.elapsed().as_secs_f64();
     Ok(Row {
         model: network.label(),
@@ -116,6 +128,6 @@ pub fn row(network: &Network, data: &Split, samples: usize) -> Result<Row, LabEr
         seed: network.record.seed,
         training_seconds: network.progress.epochs.iter().map(|e| e.seconds).sum(),
         inverse_seconds,
-        weights_sha256: network.weights_sha256.clone(),
+        file_sha256: network.file_sha256.clone(),
     })
 }

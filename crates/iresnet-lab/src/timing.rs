@@ -6,6 +6,7 @@ use iresnet::data::Split;
 use iresnet::solve::Picard;
 use serde::{Deserialize, Serialize};
 
+use crate::Progress;
 use crate::inversion::Inversion;
 use crate::networks::Network;
 
@@ -55,7 +56,7 @@ pub fn seconds(calls: usize, mut call: impl FnMut()) -> Vec<f64> {
 }
 
 /// Times the trunk of `network` forward, and Picard's method with every iteration made, converged or not.
-pub fn timing(network: &Network, data: &Split) -> Timing {
+pub fn timing(network: &Network, data: &Split, progress: Progress<'_>) -> Timing {
     let inversion = Inversion::new(network, &data.test.spread(IMAGES));
     let time = |what: String, call: &dyn Fn()| {
         let seconds = seconds(CALLS, call);
@@ -63,7 +64,8 @@ pub fn timing(network: &Network, data: &Split) -> Timing {
     };
     let mut rows = vec![time("forward".into(), &|| inversion.forward())];
     for iterations in ITERATIONS {
-        rows.push(time(format!("{iterations} iterations"), &|| inversion.invert_all(&Picard, iterations)));
+        rows.push(time(format!("{iterations} iterations"), &|| inversion.iterate(&Picard, iterations)));
+        progress(rows.len() - 1, ITERATIONS.len());
     }
     Timing { model: network.label(), images: inversion.samples(), calls: CALLS, rows }
 }

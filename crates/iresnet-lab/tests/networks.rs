@@ -25,14 +25,14 @@ fn figures_agree_with_the_networks() {
     let (record, split) = small();
     let dir = tempfile::tempdir().unwrap();
     let stop = AtomicBool::new(false);
-    let Networks { trained, diverged } = networks(&record, &split, dir.path(), &stop, |_, _| ()).unwrap();
+    let Networks { trained, diverged } = networks(&record, &split, dir.path(), &stop, &()).unwrap();
     assert!(diverged.is_empty());
     let names: Vec<String> = trained.iter().map(|network| network.name()).collect();
     assert_eq!(names, ["vanilla", "batch", "c0.9", "c0.7", "c0.5", "c0.3"]);
     let normalised = &trained[2];
 
     // The row is what the library's evaluation says.
-    let row = table1::row(normalised, &split, 50).unwrap();
+    let row = table1::row(normalised, &split, 50, &|_, _| {}).unwrap();
     let lipschitz = normalised.certificate().contractions(&normalised.model);
     let normalization = &normalised.record.normalization;
     let images = split.test.spread(50);
@@ -48,14 +48,14 @@ fn figures_agree_with_the_networks() {
     assert_eq!(row.image_values, 64);
 
     // After 100 iterations the pictures are the images; without any they are not.
-    let shown = figure3::reconstructions(normalised, &split).unwrap();
+    let shown = figure3::reconstructions(normalised, &split, &|_, _| {}).unwrap();
     let originals = figure3::originals(&record, &split).originals;
     assert_eq!(shown.pixels.last(), originals.first());
     assert_ne!(shown.pixels.first(), originals.first());
     assert_eq!(shown.errors.len(), figure3::COUNTS.len());
 
     // Each curve is below its targets where it says so, and above them one iteration earlier.
-    let curves = figure4::curves(normalised, &split).unwrap();
+    let curves = figure4::curves(normalised, &split, &|_, _| {}).unwrap();
     let inversion = Inversion::new(normalised, &split.test.spread(figure4::SAMPLES));
     for (target, needed) in TARGETS.iter().zip(&curves[0].evaluations) {
         let needed = needed.expect("a certified network reaches every target");
@@ -65,7 +65,7 @@ fn figures_agree_with_the_networks() {
     assert_eq!(Figure4::of(curves, figure4::SAMPLES).factors, [None; 3], "one network is no line");
 
     for network in &trained {
-        let norms = figure2::norms(network, &|_, _, _| {});
+        let norms = figure2::norms(network, &|_, _| {});
         assert!(norms.layers.iter().all(|layer| layer.lower <= layer.upper));
         if let Norm::Spectral { coeff } = network.record.model.norm {
             // The estimate that normalises is from below, after a hundred iterations at the end of the epoch.
@@ -79,7 +79,7 @@ fn networks_that_diverge_are_named_and_left_out() {
     let (mut record, split) = small();
     record.train.learning_rate = 1e9;
     let dir = tempfile::tempdir().unwrap();
-    let found = networks(&record, &split, dir.path(), &AtomicBool::new(false), |_, _| ()).unwrap();
+    let found = networks(&record, &split, dir.path(), &AtomicBool::new(false), &()).unwrap();
     assert!(found.diverged.contains(&"vanilla".into()), "{:?}", found.diverged);
     assert_eq!(found.trained.len() + found.diverged.len(), MODELS.len());
     assert!(found.trained.iter().all(|network| !found.diverged.contains(&network.label())));
@@ -94,26 +94,26 @@ fn finished_runs_are_used_and_other_runs_refused() {
     let (record, split) = small();
     let dir = tempfile::tempdir().unwrap();
     let go = AtomicBool::new(false);
-    networks(&record, &split, dir.path(), &go, |_, _| ()).unwrap();
+    networks(&record, &split, dir.path(), &go, &()).unwrap();
     let weights = dir.path().join(run_name(MODELS[2])).join("last.safetensors");
     let written = std::fs::metadata(&weights).unwrap().modified().unwrap();
     // What does not matter to the weights may differ.
     let renamed = RunRecord { preset: "mine".into(), version: "later".into(), ..record.clone() };
-    let again = networks(&renamed, &split, dir.path(), &go, |_, _| ()).unwrap();
+    let again = networks(&renamed, &split, dir.path(), &go, &()).unwrap();
     assert_eq!(std::fs::metadata(&weights).unwrap().modified().unwrap(), written);
     assert_eq!(again.trained[2].record.preset, "digits", "the run's own configuration");
     // Published runs have no checkpoints. Weights of an unfinished one are not trained over.
     std::fs::remove_file(dir.path().join("c0.9/checkpoint.safetensors")).unwrap();
-    let published = networks(&record, &split, dir.path(), &go, |_, _| ()).unwrap();
+    let published = networks(&record, &split, dir.path(), &go, &()).unwrap();
     assert_eq!(published.trained[2].progress.epochs, again.trained[2].progress.epochs);
     std::fs::write(dir.path().join("c0.9/metrics.jsonl"), "").unwrap();
-    let message = networks(&record, &split, dir.path(), &go, |_, _| ()).unwrap_err().to_string();
+    let message = networks(&record, &split, dir.path(), &go, &()).unwrap_err().to_string();
     assert!(message.contains("0 of 1 epochs and no checkpoint.safetensors"), "{message}");
     assert_eq!(std::fs::metadata(&weights).unwrap().modified().unwrap(), written);
 
     let other = RunRecord { seed: 2, ..record.clone() };
-    let message = networks(&other, &split, dir.path(), &go, |_, _| ()).unwrap_err().to_string();
+    let message = networks(&other, &split, dir.path(), &go, &()).unwrap_err().to_string();
     assert!(message.contains("seed = 1") && message.contains("asks for 2"), "{message}");
-    let stopped = networks(&record, &split, &dir.path().join("new"), &AtomicBool::new(true), |_, _| ());
+    let stopped = networks(&record, &split, &dir.path().join("new"), &AtomicBool::new(true), &());
     assert!(matches!(stopped, Err(LabError::Stopped)));
 }

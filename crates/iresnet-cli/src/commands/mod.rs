@@ -20,7 +20,7 @@ use anyhow::{Result, anyhow};
 pub enum Verdict {
     /// Done: 0.
     Done,
-    /// A checked claim does not hold: 3.
+    /// A checked claim does not hold, an image was not inverted, or a training diverged: 3.
     ClaimFails,
     /// Ctrl-C, with all work saved: 130, as shells have it.
     Stopped,

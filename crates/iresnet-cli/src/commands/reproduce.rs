@@ -1,53 +1,32 @@
 //! `iresnet reproduce`
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::PathBuf;
+use std::time::Instant;
 
-use anyhow::Result;
-use clap::{Args, Parser, ValueEnum};
+use anyhow::{Result, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser};
 use indicatif::ProgressBar;
-use iresnet::data::Split;
-use iresnet::train::{RunConfig, RunDir, RunRecord, write_atomically};
-use iresnet_lab::figure2::Figure2;
-use iresnet_lab::figure4::Figure4;
-use iresnet_lab::kept::{Kept, checksum};
-use iresnet_lab::networks::{MODELS, Network, Networks, networks, run_name};
-use iresnet_lab::report::Report;
-use iresnet_lab::table1::PaperData;
-use iresnet_lab::{LabError, figure1, figure2, figure3, figure4, table1, timing};
-use serde_json::{Value, json};
+use iresnet::model::{Layout, Norm};
+use iresnet::train::{Observer, RunError, write_atomically};
+use iresnet_lab::LabError;
+use iresnet_lab::networks::MODELS;
+use iresnet_lab::reproduce::{Part, Watcher, reproduce};
 
-use super::{Verdict, data::load, make_folder};
-use crate::args::{Recipe, checked};
+use super::{Verdict, data::load, make_folder, train::warn_of_step};
+use crate::args::{Recipe, UsageError, checked};
 use crate::terminal::{self, TrainingProgress};
-
-/// A part of the report.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-pub enum Part {
-    /// Errors, reconstruction errors and guarantees of the six networks
-    Table1,
-    /// Trajectories on the line
-    Figure1,
-    /// Norms of all convolutions
-    Figure2,
-    /// Images and reconstructions
-    Figure3,
-    /// Reconstruction error against iterations
-    Figure4,
-    /// Seconds of a forward pass and of inverses
-    Timing,
-}
 
 #[derive(Args, Debug)]
 pub struct ReproduceArgs {
     #[command(flatten)]
     recipe: Recipe,
     /// Only these parts, separated by commas, in DIR/parts.html and so on; DIR/report.html stays as it is
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_parser = part(), value_delimiter = ',')]
     only: Vec<Part>,
     /// What the report calls the data, such as `--title "CIFAR-10 (JPEG copy)"` [default: its name]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     title: Option<String>,
     /// Folder for the report and the runs; what is done there already is kept [default: runs/reproduce-<data>]
     ///
@@ -57,6 +36,21 @@ pub struct ReproduceArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// A part by its name.
+fn part() -> impl TypedValueParser<Value = Part> {
+    let about = |part: Part| match part {
+        Part::Table1 => "Errors, reconstruction errors and guarantees of the six networks",
+        Part::Figure1 => "Trajectories on the line",
+        Part::Figure2 => "Norms of all convolutions",
+        Part::Figure3 => "Images and reconstructions",
+        Part::Figure4 => "Reconstruction error against iterations",
+        Part::Timing => "Seconds of a forward pass and of inverses",
+    };
+    let values = Part::ALL.map(|part| PossibleValue::new(part.name()).help(about(part)));
+    PossibleValuesParser::new(values)
+        .map(|name| Part::ALL.into_iter().find(|part| part.name() == name).expect("a possible value"))
 }
 
 impl ReproduceArgs {
@@ -71,24 +65,29 @@ impl ReproduceArgs {
     }
 }
 
-/// Test images that are inverted for the table.
-const INVERTED: usize = 1000;
-
 pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     let Recipe { data, data_dir, seed, threads, .. } = &args.recipe;
     let config = checked(args.recipe.config("the report trains all six normalisations")?)?;
     terminal::set_threads(*threads)?;
     let loaded = load(data, data_dir)?;
+    let record = loaded.record(args.recipe.preset_name(), config, *seed);
+    Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
+    record.parts(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
     let name = &loaded.split.name;
     let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(" (image folder)")).into());
-    // The place of the results is opened before hours of work go into them.
-    make_folder(&out)?;
-    let record = loaded.record(args.recipe.preset_name(), config, *seed);
     // Some parts are no report, and leave an earlier one alone.
     let file = if args.only.is_empty() { "report" } else { "parts" };
-    let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
+    // The place of the results is looked at before hours of work go into them.
+    make_folder(&out)?;
+    for result in ["html", "md", "json"].map(|kind| out.join(file).with_extension(kind)) {
+        if result.is_dir() {
+            bail!("{} is a folder; the report needs its name, or another --out", result.display());
+        }
+    }
+    MODELS.iter().for_each(|norm| warn_of_step(&record, *norm));
+    let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only };
     let stop = terminal::stop_flag()?;
-    let mut report = match make(&record, &loaded.split, &out, parts, &stop) {
+    let mut report = match reproduce(&record, &loaded.split, &out, &parts, &stop, &Progress::default()) {
         Err(stopped @ LabError::Stopped) => {
             eprintln!("{stopped}");
             return Ok(Verdict::Stopped);
@@ -105,123 +104,36 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
         print!("{}", report.text());
         println!("\nreport: {}", out.join(format!("{file}.html")).display());
     }
-    Ok(Verdict::Done)
+    Ok(if report.diverged.is_empty() { Verdict::Done } else { Verdict::ClaimFails })
 }
 
-/// Trains what is missing, makes `parts`, and keeps every result in `out/parts` as soon as it is there.
-fn make(record: &RunRecord, data: &Split, out: &Path, parts: &[Part], stop: &AtomicBool) -> Result<Report, LabError> {
-    let kept = Kept::open(&out.join("parts"))?;
-    let wanted = |part: Part| parts.contains(&part);
-    let mut report = Report {
-        data: data.name.clone(),
-        paper: PaperData::of(record),
-        preset: record.preset.clone(),
-        seed: record.seed,
-        epochs: record.train.epochs,
-        version: record.version.clone(),
-        device: record.device.clone(),
-        threads: rayon::current_num_threads(),
-        max_iterations: table1::ITERATIONS,
-        ..Report::default()
-    };
-    if wanted(Part::Figure1) {
-        let settings = figure1::settings(record.seed);
-        let key = json!([record.version, format!("{settings:?}")]);
-        report.figure1 = Some(kept.get_or("figure1", key, || figure1::figure1(settings))?);
-    }
-    if parts == [Part::Figure1] {
-        return Ok(report);
-    }
-    let epochs = record.train.epochs;
-    let done = |norm| {
-        let progress = RunDir::open(&out.join(run_name(norm))).and_then(|dir| dir.progress());
-        progress.ok().flatten().map_or(0, |progress| progress.epoch)
-    };
-    let observer = |place: usize, norm: iresnet::model::Norm| {
+/// One bar at a time on a terminal; a line for everything that was made.
+#[derive(Default)]
+struct Progress {
+    work: RefCell<Option<(ProgressBar, Instant)>>,
+}
+
+impl Watcher for Progress {
+    fn training(&self, place: usize, norm: Norm, later: usize) -> impl Observer {
         let label = format!("network {}/{}, {:<10}", place + 1, MODELS.len(), norm.label());
-        let later = MODELS[place + 1..].iter().map(|norm| epochs.saturating_sub(done(*norm)));
-        TrainingProgress::new(label, later.sum())
-    };
-    let Networks { trained, diverged } = networks(record, data, out, stop, observer)?;
-    report.diverged = diverged;
-    report.networks = trained.iter().map(Network::label).collect();
-    report.config = Some(RunConfig { model: record.model.clone(), train: record.train.clone() });
-    let test = checksum(&data.test);
-    let work = Work { kept, stop, version: &record.version, test, bar: RefCell::default() };
-    if wanted(Part::Table1) {
-        report.rows = work.each(&trained, "table1", json!(INVERTED), |network| table1::row(network, data, INVERTED))?;
-    }
-    if wanted(Part::Figure2) {
-        let progress = |what: &str, done, len| work.show(what, done, len);
-        let networks = work.each(&trained, "figure2", Value::Null, |network| Ok(figure2::norms(network, &progress)))?;
-        report.figure2 = Some(Figure2 { networks });
-    }
-    if wanted(Part::Figure3) {
-        let key = json!([figure3::COUNTS, figure3::SHOWN]);
-        let networks = work.each(&trained, "figure3", key, |network| figure3::reconstructions(network, data))?;
-        report.figure3 = Some(figure3::Figure3 { networks, ..figure3::originals(record, data) });
-    }
-    if wanted(Part::Figure4) {
-        let key = json!([figure3::COUNTS, figure4::TARGETS, figure4::SAMPLES]);
-        let curves = work.each(&trained, "figure4", key, |network| figure4::curves(network, data))?;
-        let samples = data.test.len().min(figure4::SAMPLES);
-        report.figure4 = Some(Figure4::of(curves.concat(), samples));
-    }
-    // One will do: the normalised networks differ in their weights only.
-    let timed = trained.iter().find(|network| network.coeff().is_some());
-    if let Some(network) = timed.filter(|_| wanted(Part::Timing)) {
-        let key = json!([record.device, report.threads]);
-        let timing =
-            work.each(std::slice::from_ref(network), "timing", key, |network| Ok(timing::timing(network, data)))?;
-        report.timing = timing.into_iter().next();
-    }
-    Ok(report)
-}
-
-/// Work on trained networks whose results are kept.
-struct Work<'a> {
-    kept: Kept,
-    stop: &'a AtomicBool,
-    version: &'a str,
-    /// Checksum of the test images and labels.
-    test: String,
-    bar: RefCell<Option<(String, ProgressBar)>>,
-}
-
-impl Work<'_> {
-    /// One result a network, kept as `<part>-<network>`.
-    fn each<T: serde::Serialize + serde::de::DeserializeOwned>(
-        &self,
-        networks: &[Network],
-        part: &str,
-        settings: Value,
-        make: impl Fn(&Network) -> Result<T, LabError>,
-    ) -> Result<Vec<T>, LabError> {
-        let mut results = Vec::new();
-        for (i, network) in networks.iter().enumerate() {
-            self.show(part, i, networks.len());
-            let key = json!([self.version, network.weights_sha256, self.test, settings]);
-            let name = format!("{part}-{}", network.name());
-            results.push(self.kept.get_or(&name, key, || {
-                if self.stop.load(Ordering::Relaxed) { Err(LabError::Stopped) } else { make(network) }
-            })?);
-        }
-        self.show(part, networks.len(), networks.len());
-        Ok(results)
+        TrainingProgress::new(label, later)
     }
 
-    /// One bar at a time, with the time left, until its work is done.
-    fn show(&self, what: &str, done: usize, len: usize) {
-        let mut slot = self.bar.borrow_mut();
-        if slot.as_ref().is_none_or(|(name, _)| name != what) {
-            *slot = Some((what.into(), terminal::bar(len as u64, what)));
-        }
-        if let Some((_, bar)) = slot.as_ref() {
-            bar.set_position(done as u64);
-            if done == len {
-                bar.finish_and_clear();
-                *slot = None;
-            }
+    fn diverged(&self, norm: Norm, error: &RunError) {
+        eprintln!("{} diverged, and the report is made without it: {error}", norm.label());
+    }
+
+    fn work(&self, what: &str, done: usize, all: usize) {
+        let mut work = self.work.borrow_mut();
+        let (bar, _) = work.get_or_insert_with(|| (terminal::bar(all as u64, what), Instant::now()));
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    }
+
+    fn made(&self, what: &str) {
+        if let Some((bar, begun)) = self.work.take() {
+            bar.finish_and_clear();
+            eprintln!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
         }
     }
 }

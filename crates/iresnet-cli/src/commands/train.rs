@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use iresnet::data::Split;
 use iresnet::device::DeviceChoice;
-use iresnet::model::{Layout, Memory, available_bytes};
+use iresnet::model::{Layout, Memory, ModelConfig, Norm, available_bytes};
 use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, train};
 
 use super::{Verdict, data::load};
@@ -132,12 +132,19 @@ fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
         "training: {} epochs in batches of {}, {augmentation}, seed {}, on {}",
         train.epochs, train.batch_size, record.seed, record.device
     );
-    if let Some(budget) = record.model.lipschitz_budget().filter(|budget| *budget >= 1.0) {
+    warn_of_step(record, record.model.norm);
+    Ok(())
+}
+
+/// Warns of a step size for which this normalisation is not enough.
+pub fn warn_of_step(record: &RunRecord, norm: Norm) {
+    let model = ModelConfig { norm, ..record.model.clone() };
+    if let Some(budget) = model.lipschitz_budget().filter(|budget| *budget >= 1.0) {
+        let label = norm.label();
         eprintln!(
-            "warning: step times c^3 is {budget:.3}; an inverse is only sure below 1, or if `iresnet certify` says so"
+            "warning: {label}: step times c^3 is {budget:.3}; an inverse is only sure below 1, or if `iresnet certify` says so"
         );
     }
-    Ok(())
 }
 
 /// The mode that was asked for, or one that fits; says which, and why.

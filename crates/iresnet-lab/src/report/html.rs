@@ -1,7 +1,7 @@
 //! The report as one HTML file that needs nothing else.
 
 use super::sprite::data_uri;
-use super::{HEADINGS, NORMS, Report};
+use super::{Report, Table};
 use crate::chart::escape;
 use crate::figure3::Figure3;
 use crate::figure4::{Curve, TARGETS};
@@ -36,43 +36,12 @@ impl Report {
     }
 
     fn table_section(&self) -> Option<String> {
-        let rows: String = self
-            .cells()
-            .iter()
-            .map(|row| {
-                let cell = |(i, cell): (usize, &String)| {
-                    let class = match HEADINGS[i] {
-                        head if head.starts_with("paper's") => " class=\"paper\"",
-                        "outcomes" => " class=\"words\"",
-                        _ => "",
-                    };
-                    format!("<td{class}>{}</td>", escape(cell))
-                };
-                let cells: String = row.iter().enumerate().skip(1).map(cell).collect();
-                format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", escape(&row[0]))
-            })
-            .collect();
-        let heads: String = HEADINGS
-            .iter()
-            .map(|head| {
-                let class = if *head == "outcomes" { " class=\"words\"" } else { "" };
-                format!("<th scope=\"col\"{class}>{}</th>", escape(head))
-            })
-            .collect();
-        let table = scrolling("Table 1", &format!("<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>"));
-        let heads: String = NORMS.iter().map(|head| format!("<th scope=\"col\">{}</th>", escape(head))).collect();
-        let norms: String = self
-            .norm_cells()
-            .iter()
-            .map(|[model, paper, cells @ ..]| {
-                let cells: String = cells.iter().map(|cell| format!("<td>{cell}</td>")).collect();
-                let (model, paper) = (escape(model), escape(paper));
-                format!("<tr><th scope=\"row\">{model}</th><td class=\"paper\">{paper}</td>{cells}</tr>\n")
-            })
-            .collect();
-        let norms = scrolling("Norms", &format!("<thead><tr>{heads}</tr></thead>\n<tbody>\n{norms}</tbody>"));
-        let body =
-            format!("{table}<p class=\"caption\">{}</p>\n<h3>Which norm</h3>\n{norms}", escape(&self.table_caption()));
+        let body = format!(
+            "{}<p class=\"caption\">{}</p>\n<h3>Which norm</h3>\n{}",
+            self.table1().html("Table 1"),
+            escape(&self.table_caption()),
+            self.norms().html("Norms")
+        );
         (!self.rows.is_empty()).then(|| section("table1", "Table 1: six networks", &body, &self.norms_caption()))
     }
 
@@ -192,24 +161,26 @@ impl Report {
     }
 
     fn timing_section(&self) -> Option<String> {
-        let timing = self.timing.as_ref()?;
-        let rows: String = timing
-            .rows
-            .iter()
-            .map(|row| {
-                format!(
-                    "<tr><th scope=\"row\">{}</th><td>{:.3}</td><td>{:.3}</td></tr>\n",
-                    row.what, row.best_seconds, row.median_seconds
-                )
-            })
-            .collect();
-        let heads = format!(
-            "<thead><tr><th scope=\"col\">{} images</th><th scope=\"col\">best s</th>\
-             <th scope=\"col\">median s</th></tr></thead>",
-            timing.images
-        );
-        let table = scrolling("Times", &format!("{heads}\n<tbody>\n{rows}</tbody>"));
-        Some(section("timing", "Time", &table, &self.timing_caption()?))
+        Some(section("timing", "Time", &self.times()?.html("Times"), &self.timing_caption()?))
+    }
+}
+
+impl Table {
+    fn html(&self, label: &str) -> String {
+        let class = |i: usize| match self.headings[i].as_str() {
+            head if head.starts_with("paper's") => " class=\"paper\"",
+            "outcomes" => " class=\"words\"",
+            _ => "",
+        };
+        let head = |(i, head): (usize, &String)| format!("<th scope=\"col\"{}>{}</th>", class(i), escape(head));
+        let heads: String = self.headings.iter().enumerate().map(head).collect();
+        let cell = |(i, cell): (usize, &String)| match i {
+            0 => format!("<th scope=\"row\">{}</th>", escape(cell)),
+            _ => format!("<td{}>{}</td>", class(i), escape(cell)),
+        };
+        let row = |row: &Vec<String>| format!("<tr>{}</tr>\n", row.iter().enumerate().map(cell).collect::<String>());
+        let rows: String = self.rows.iter().map(row).collect();
+        scrolling(label, &format!("<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>"))
     }
 }
 

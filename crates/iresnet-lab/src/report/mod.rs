@@ -13,8 +13,8 @@ use crate::figure1::Figure1;
 use crate::figure2::Figure2;
 use crate::figure3::Figure3;
 use crate::figure4::Figure4;
-use crate::table1::{PAPER, PaperData, Row};
-use crate::timing::Timing;
+use crate::table1::{PaperData, Row, paper};
+use crate::timing::{Call, Timing};
 
 /// Everything that was made; parts that were not asked for are absent.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -35,7 +35,8 @@ pub struct Report {
     pub device: String,
     /// Threads.
     pub threads: usize,
-    /// How the networks were trained; absent if none were.
+    /// How the networks were trained, but for the normalisation, in which they differ; absent if none were.
+    #[serde(serialize_with = "without_norm")]
     pub config: Option<RunConfig>,
     /// Labels of the networks that were trained.
     pub networks: Vec<String>,
@@ -61,41 +62,29 @@ pub struct Report {
 /// A file of the report: name and content.
 pub type File = (String, Vec<u8>);
 
-const HEADINGS: [&str; 10] = [
-    "model",
-    "error %",
-    "paper's error %",
-    "normed L2",
-    "paper's normed L2",
-    "guaranteed inverse",
-    "Lip(g) at most",
-    "iterations a block",
-    "training",
-    "outcomes",
-];
+/// A table as text; the first cell of a row names it.
+struct Table {
+    headings: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
 
-/// Of the table of norms; a bar would end a cell in Markdown.
-const NORMS: [&str; 6] = [
-    "model",
-    "paper's normed L2",
-    "\u{2016}x \u{2212} x^\u{2016} / \u{2016}x\u{2016}",
-    "\u{2016}x \u{2212} x^\u{2016}",
-    "over the root of the number of values",
-    "over the number of values",
-];
+impl Table {
+    fn new<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Self {
+        Table { headings: headings.map(String::from).into(), rows: rows.map(Vec::from).collect() }
+    }
+}
 
 impl Report {
-    /// The table's cells, without the headings.
-    fn cells(&self) -> Vec<[String; 10]> {
+    fn table1(&self) -> Table {
         let cells = |row: &Row| {
-            let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
+            let paper = self.paper(row);
             let outcomes = row.outcomes.iter().map(|(outcome, n)| format!("{n} {outcome}"));
             [
                 row.model.clone(),
                 format!("{:.2}", row.error_percent),
-                paper.map_or_else(String::new, |(_, error, _)| format!("{:.2}", error[self.paper_column()])),
+                paper.map_or_else(String::new, |(error, _)| format!("{error:.2}")),
                 row.normed_l2.scientific(),
-                paper.map_or_else(String::new, |(_, _, l2)| l2[self.paper_column()].to_string()),
+                paper.map_or_else(String::new, |(_, l2)| l2.into()),
                 if row.guaranteed_inverse { "yes" } else { "no" }.into(),
                 format!("{:.3}", row.largest_block_lipschitz),
                 format!("{:.1}", row.iterations),
@@ -103,40 +92,68 @@ impl Report {
                 outcomes.collect::<Vec<_>>().join(", "),
             ]
         };
-        self.rows.iter().map(cells).collect()
+        let headings = [
+            "model",
+            "error %",
+            "paper's error %",
+            "normed L2",
+            "paper's normed L2",
+            "guaranteed inverse",
+            "Lip(g) at most",
+            "iterations a block",
+            "training",
+            "outcomes",
+        ];
+        Table::new(headings, self.rows.iter().map(cells))
     }
 
     /// The reconstruction error as other norms have it.
-    fn norm_cells(&self) -> Vec<[String; 6]> {
+    fn norms(&self) -> Table {
         let cells = |row: &Row| {
-            let paper = PAPER.iter().find(|(name, _, _)| *name == row.model);
             let per = |divisor: f64| Measure(row.distance.0 / divisor).scientific();
             let values = row.image_values as f64;
             [
                 row.model.clone(),
-                paper.map_or_else(String::new, |(_, _, l2)| l2[self.paper_column()].to_string()),
+                self.paper(row).map_or_else(String::new, |(_, l2)| l2.into()),
                 row.normed_l2.scientific(),
                 per(1.0),
                 per(values.sqrt()),
                 per(values),
             ]
         };
-        self.rows.iter().map(cells).collect()
+        // A bar would end a cell in Markdown.
+        let headings = [
+            "model",
+            "paper's normed L2",
+            "\u{2016}x \u{2212} x^\u{2016} / \u{2016}x\u{2016}",
+            "\u{2016}x \u{2212} x^\u{2016}",
+            "over the root of the number of values",
+            "over the number of values",
+        ];
+        Table::new(headings, self.rows.iter().map(cells))
     }
 
-    /// Where the paper's figures for this data stand, or those for MNIST where it has none.
-    fn paper_column(&self) -> usize {
-        usize::from(self.paper != Some(PaperData::Cifar10))
+    fn times(&self) -> Option<Table> {
+        let timing = self.timing.as_ref()?;
+        let seconds = |seconds: f64| format!("{seconds:.3}");
+        let cells = |call: &Call| [call.what.clone(), seconds(call.best_seconds), seconds(call.median_seconds)];
+        Some(Table::new([&format!("{} images", timing.images), "best s", "median s"], timing.rows.iter().map(cells)))
+    }
+
+    /// What the paper has for a row; its figures for MNIST where it has none for the data.
+    fn paper(&self, row: &Row) -> Option<(f64, &'static str)> {
+        paper(&row.model, self.paper.unwrap_or(PaperData::Mnist))
     }
 
     /// The table's first columns for a terminal; nothing without a table.
     pub fn text(&self) -> String {
-        let rows: Vec<[String; 10]> = [HEADINGS.map(String::from)].into_iter().chain(self.cells()).collect();
-        if rows.len() == 1 {
+        let Table { headings, rows } = self.table1();
+        if rows.is_empty() {
             return String::new();
         }
+        let rows: Vec<Vec<String>> = [headings].into_iter().chain(rows).collect();
         let width = |i: usize| rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-        let cell = |row: &[String; 10], i: usize| match i {
+        let cell = |row: &[String], i: usize| match i {
             0 => format!("{:<w$}", row[i], w = width(i)),
             _ => format!("{:>w$}", row[i], w = width(i)),
         };
@@ -174,6 +191,16 @@ impl Report {
     fn figure1_charts(&self) -> Vec<crate::chart::Chart> {
         self.figure1.iter().flat_map(Figure1::charts).collect()
     }
+}
+
+/// What all networks have in common.
+fn without_norm<S: serde::Serializer>(config: &Option<RunConfig>, serializer: S) -> Result<S::Ok, S::Error> {
+    let common = |config: &RunConfig| {
+        let mut value = serde_json::to_value(config).expect("a configuration is JSON");
+        value["model"].as_object_mut().map(|model| model.remove("norm"));
+        value
+    };
+    config.as_ref().map(common).serialize(serializer)
 }
 
 /// Figure 3 without its pictures.
@@ -233,15 +260,15 @@ mod tests {
             seed: 0,
             training_seconds: 1.0,
             inverse_seconds: 1.0,
-            weights_sha256: String::new(),
+            file_sha256: String::new(),
         };
         let rows = vec![row("c = 0.9", 5e-6), row("batch-norm", f64::INFINITY)];
         let report = Report { data: "mnist".into(), paper: Some(PaperData::Mnist), rows, ..Report::default() };
-        let [first, second] = report.norm_cells().try_into().unwrap();
-        assert_eq!(first, ["c = 0.9", "2.2e-7", "2.0e-7", "5.0e-6", "5.0e-7", "5.0e-8"]);
-        assert_eq!(second[3..], ["inf", "inf", "inf"]);
+        let Table { headings, rows } = report.norms();
+        assert_eq!(rows[0], ["c = 0.9", "2.2e-7", "2.0e-7", "5.0e-6", "5.0e-7", "5.0e-8"]);
+        assert_eq!(rows[1][3..], ["inf", "inf", "inf"]);
         for page in [report.html(), report.markdown()] {
-            assert!(NORMS[1..].iter().all(|head| page.contains(*head)) && page.contains("5.0e-8"), "{page}");
+            assert!(headings[2..].iter().all(|head| page.contains(head)) && page.contains("5.0e-8"), "{page}");
         }
     }
 

@@ -1,12 +1,20 @@
 // Both sliders show the same number of iterations.
 "use strict";
 (() => {
+  // Only what scrolls is worth a stop of the keyboard.
+  const stops = () => {
+    for (const box of document.querySelectorAll(".wide")) box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1;
+  };
+  addEventListener("resize", stops);
+  stops();
+
   const sliders = [...document.querySelectorAll(".slider")].map((box) => ({
     input: box.querySelector("input"),
     output: box.querySelector("output"),
     button: box.querySelector("button"),
   }));
   if (!sliders.length) return;
+  // All sliders have the same counts.
   const counts = sliders[0].input.dataset.counts.split(" ").map(Number);
   const last = counts.length - 1;
   const moving = document.querySelectorAll(".moving");

@@ -9,12 +9,13 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 
 use super::{Dense, Sequence, pack, unpack};
 use crate::solve::Branch;
 
 /// What to train.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct LineTraining {
     /// Residual blocks.
     pub blocks: usize,

@@ -151,7 +151,7 @@ pub struct Stop {
     /// At least zero, which asks for all that the number format gives; none makes every iteration, whatever comes of it,
     /// unless a value stops being finite or a step is a million times as long as the first.
     pub tolerance: Option<f64>,
-    /// Most iterations a sample.
+    /// Most iterations a sample; 0 leaves it at the start, `y`.
     pub max_iterations: usize,
 }
 
@@ -183,8 +183,8 @@ pub struct SampleReport {
     pub iterations: usize,
     /// Evaluations of `g`.
     pub evaluations: usize,
-    /// Length of the last plain step: the residual `||x + g(x) - y||` of the iterate before the last. A certified network's
-    /// last steps in float64 are not looked at.
+    /// Length of the last plain step, NaN if there was none: the residual `||x + g(x) - y||` of the iterate before the last.
+    /// A certified network's last steps in float64 are not looked at.
     pub residual: f64,
     /// Bound on `||x - x*||` up to the estimate of round-off; only with a certified `L < 1`, and only for finite results.
     pub error_bar: Option<f64>,
@@ -271,6 +271,17 @@ pub fn solve<T: Scalar, B: Branch<T>, S: Solver<T>>(
     assert!(stop.tolerance.is_none_or(|tolerance| tolerance >= 0.0), "tolerance {:?}", stop.tolerance);
     let pack = branch.len() * LANES;
     assert_eq!(y.len(), samples.div_ceil(LANES) * pack, "packs of {samples} samples of {} values", branch.len());
+    if stop.max_iterations == 0 {
+        let report = SampleReport {
+            outcome: Outcome::OutOfIterations,
+            iterations: 0,
+            evaluations: 0,
+            residual: f64::NAN,
+            error_bar: None,
+            contraction_observed: None,
+        };
+        return Ok(Solved { x: y.to_vec(), reports: vec![report; samples] });
+    }
     let mut x = vec![T::ZERO; y.len()];
     let task_len = SAMPLES_A_TASK / LANES * pack;
     let tasks: Vec<_> = x.chunks_mut(task_len).zip(y.chunks(task_len)).enumerate().collect();

@@ -124,6 +124,10 @@ fn failures_are_typed_and_false_claims_are_refuted() {
     assert_eq!(outcome(1.0), Outcome::OutOfIterations);
     assert_eq!(outcome(f64::NAN), Outcome::NonFinite);
     assert_eq!(outcome(0.0), Outcome::Converged);
+    let none = Stop { max_iterations: 0, ..stop };
+    let solved = solve(&Linear { factor: 0.5, claimed: Some(0.5) }, &y, 1, &Picard, none).unwrap();
+    assert_eq!((&solved.x, solved.reports[0].iterations), (&y, 0));
+    assert_eq!((solved.reports[0].outcome, solved.reports[0].error_bar), (Outcome::OutOfIterations, None));
     let lie = Linear { factor: 0.9, claimed: Some(0.5) };
     let error = solve(&lie, &y, 1, &Picard, stop).unwrap_err();
     assert_eq!((error.sample, error.iteration, error.lipschitz), (0, 2, 0.5));

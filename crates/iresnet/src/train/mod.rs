@@ -111,6 +111,10 @@ pub fn train(
         Some(progress) => Some(progress),
         None => dir.load_finished(&mut model, config.epochs)?,
     };
+    if begun.as_ref().is_some_and(|progress| progress.epoch > 0 && progress.batch == 0) {
+        // Weights that were lost since.
+        dir.restore_weights(&model)?;
+    }
     if begun.is_none() {
         // Weights are never without a checkpoint, then, whenever a run is killed.
         dir.save_checkpoint(&model, &sgd, &Progress::default())?;

@@ -358,6 +358,11 @@ impl RunDir {
         write_atomically(&self.path.join(LAST), &bytes)
     }
 
+    /// Writes `last.safetensors` if it is missing.
+    pub(crate) fn restore_weights(&self, model: &IResNet) -> Result<(), RunError> {
+        if self.path.join(LAST).exists() { Ok(()) } else { self.save_weights(model, false) }
+    }
+
     /// Writes the metrics of all epochs so far, a line each.
     pub(crate) fn save_metrics(&self, epochs: &[EpochRecord]) -> Result<(), RunError> {
         let lines: String = epochs.iter().map(|e| serde_json::to_string(e).expect("a record is JSON") + "\n").collect();
