@@ -5,8 +5,9 @@
 
 use std::fmt::Write;
 
-/// Colours that stay apart in print and for the colour-blind (Okabe and Ito).
-pub const COLOURS: [&str; 6] = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+/// Colours that stay apart in print and for the colour-blind (Okabe and Ito), the last three darker, for a contrast of 3 to
+/// white.
+pub const COLOURS: [&str; 6] = ["#d55e00", "#0072b2", "#009e73", "#c0609a", "#b08500", "#3a97cc"];
 
 /// Space around the plot: left, top below the legend, right, bottom.
 const MARGIN: (f64, f64, f64, f64) = (62.0, 14.0, 16.0, 46.0);
@@ -260,9 +261,11 @@ fn marks<'a>(colour: Colour, points: impl Iterator<Item = &'a (f64, f64)>) -> St
     ][number];
     let path: String = points.map(|(x, y)| format!("M{x:.1} {y:.1}{shape}")).collect();
     let colour = colour.css();
+    // The last shape is nothing but its lines.
+    let width = if number == 5 { 2.0 } else { 1.2 };
     format!(
         "<path class=\"marks\" d=\"{path}\" style=\"fill:{colour};stroke:{colour}\" opacity=\".85\" \
-         stroke-width=\"1.2\"/>\n"
+         stroke-width=\"{width}\"/>\n"
     )
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser};
 use indicatif::ProgressBar;
+use iresnet::data::FOLDER;
 use iresnet::model::{Layout, Norm};
 use iresnet::train::{Observer, RunError, write_atomically};
 use iresnet_lab::LabError;
@@ -74,7 +75,7 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
     record.parts(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
     let name = &loaded.split.name;
-    let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(" (image folder)")).into());
+    let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(FOLDER)).into());
     // Some parts are no report, and leave an earlier one alone.
     let file = if args.only.is_empty() { "report" } else { "parts" };
     // The place of the results is looked at before hours of work go into them.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::picture::{self, Picture};
-use super::{DataError, Dataset, Normalization, Split};
+use super::{DataError, Dataset, FOLDER, Normalization, Split};
 
 pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
     let classes = class_names(&dir.join("train"))?;
@@ -43,7 +43,7 @@ pub(super) fn load(dir: &Path) -> Result<Split, DataError> {
     let path = dir.canonicalize().map_err(|e| DataError::io(dir, e))?;
     let name = path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
     // A folder that is called cifar10 need not hold the official pixels.
-    let name = format!("{name} (image folder)");
+    let name = format!("{name}{FOLDER}");
     let normalization = match train.shape[0] {
         1 => Normalization::to_half(1, 255),
         _ => Normalization::standardized(&train),

@@ -161,6 +161,9 @@ impl Dataset {
     }
 }
 
+/// Ends the name of an image folder's data.
+pub const FOLDER: &str = " (image folder)";
+
 /// A training set, a test set and what belongs to both.
 #[derive(Clone, Debug)]
 pub struct Split {

@@ -241,6 +241,21 @@ mod tests {
         assert!(!folder.path().join("train.lock").exists());
     }
 
+    #[test]
+    fn a_run_goes_on_with_its_images_under_another_name() {
+        let data = crate::data::load("digits", std::path::Path::new(""), &()).unwrap();
+        let digits = RunRecord::new(&data, "digits", RunConfig::preset("digits").unwrap(), 0);
+        let named = |name: &str| RunRecord { data_name: name.into(), ..digits.clone() };
+        let folder = tempfile::tempdir().unwrap();
+        RunDir::create(folder.path(), &named("here (image folder)"), false).unwrap();
+        RunDir::create(folder.path(), &named("there (image folder)"), true).unwrap();
+        let error = RunDir::create(folder.path(), &digits, true).unwrap_err().to_string();
+        assert!(
+            error.contains("is a run with data = \"an image folder\", and this command asks for \"digits\""),
+            "{error}"
+        );
+    }
+
     /// Statistics are of all training images, which the digits are few enough for, less those held out.
     #[test]
     fn an_epoch_ends_with_the_statistics_of_the_weights_it_saves_and_the_held_out_images_choose_the_best() {

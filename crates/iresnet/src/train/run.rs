@@ -11,6 +11,7 @@ use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::FOLDER;
 use crate::model::{ConfigError, IResNet, Layout, Memory, WeightsError};
 
 use super::config::RunRecord;
@@ -209,8 +210,10 @@ impl RunDir {
             }
             let theirs = RunRecord::read(&config)?;
             let what = |of: &RunRecord| {
+                // Folders may be renamed.
+                let data = if of.data_name.ends_with(FOLDER) { "an image folder" } else { &of.data_name };
                 serde_json::json!({
-                    "data": of.data_name, "classes": of.classes, "normalization": of.normalization, "input": of.input,
+                    "data": data, "classes": of.classes, "normalization": of.normalization, "input": of.input,
                     "seed": of.seed, "model": of.model, "train": of.train,
                 })
             };

@@ -1,0 +1,198 @@
+//! Makes the report: trains what is missing, makes the parts that are asked for, and keeps every result as soon as it is
+//! there.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use iresnet::data::Split;
+use iresnet::model::Norm;
+use iresnet::train::{Observer, RunConfig, RunError, RunRecord};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::figure2::Figure2;
+use crate::figure3::Figure3;
+use crate::figure4::Figure4;
+use crate::kept::{Kept, checksum};
+use crate::networks::{Network, Networks, networks};
+use crate::report::Report;
+use crate::table1::{self, PaperData};
+use crate::{LabError, Progress, figure1, figure2, figure3, figure4, timing};
+
+/// A part of the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Errors, reconstruction errors and guarantees of the six networks.
+    Table1,
+    /// Trajectories on the line.
+    Figure1,
+    /// Norms of all convolutions.
+    Figure2,
+    /// Images and reconstructions.
+    Figure3,
+    /// Reconstruction error against iterations.
+    Figure4,
+    /// Seconds of a forward pass and of inverses.
+    Timing,
+}
+
+impl Part {
+    /// All of them, in the order of the report.
+    pub const ALL: [Part; 6] = [Part::Table1, Part::Figure1, Part::Figure2, Part::Figure3, Part::Figure4, Part::Timing];
+
+    /// `table1`, `figure1` and so on.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Table1 => "table1",
+            Part::Figure1 => "figure1",
+            Part::Figure2 => "figure2",
+            Part::Figure3 => "figure3",
+            Part::Figure4 => "figure4",
+            Part::Timing => "timing",
+        }
+    }
+}
+
+/// Told what goes on; results that were kept are not told of.
+pub trait Watcher {
+    /// A network's training begins, number `place` of [`crate::networks::MODELS`]; its observer. Other trainings have `later`
+    /// epochs to make after it.
+    fn training(&self, place: usize, norm: Norm, later: usize) -> impl Observer;
+    /// A network's loss stopped being a number.
+    fn diverged(&self, _norm: Norm, _error: &RunError) {}
+    /// `done` units of `all` of the work `what` are done; the first call has none done.
+    fn work(&self, _what: &str, _done: usize, _all: usize) {}
+    /// The work `what` is done, and its result kept.
+    fn made(&self, _what: &str) {}
+}
+
+impl Watcher for () {
+    fn training(&self, _place: usize, _norm: Norm, _later: usize) -> impl Observer {}
+}
+
+/// Test images that are inverted for the table.
+pub const INVERTED: usize = 1000;
+
+/// Trains the networks of `record` (its normalisation does not matter) in `out` where they are missing, and makes `parts`;
+/// results are kept in `out/parts`, so that a call that was stopped goes on where it was.
+///
+/// # Errors
+/// Files that cannot be read or written, a folder with another run, a refuted certificate, or [`LabError::Stopped`] once
+/// `stop` is set.
+pub fn reproduce(
+    record: &RunRecord,
+    data: &Split,
+    out: &Path,
+    parts: &[Part],
+    stop: &AtomicBool,
+    watcher: &impl Watcher,
+) -> Result<Report, LabError> {
+    let wanted = |part: Part| parts.contains(&part);
+    let mut report = Report {
+        data: data.name.clone(),
+        paper: PaperData::of(record),
+        preset: record.preset.clone(),
+        seed: record.seed,
+        epochs: record.train.epochs,
+        version: record.version.clone(),
+        device: record.device.clone(),
+        threads: rayon::current_num_threads(),
+        max_iterations: table1::ITERATIONS,
+        ..Report::default()
+    };
+    let kept = Kept::open(&out.join("parts"))?;
+    let work = Work { kept, stop, version: &record.version, test: checksum(&data.test), watcher };
+    if wanted(Part::Figure1) {
+        let settings = figure1::settings(record.seed);
+        let key = json!([record.version, settings]);
+        report.figure1 = Some(work.one("figure1", "figure1", key, |_| figure1::figure1(settings))?);
+    }
+    if parts.iter().all(|part| *part == Part::Figure1) {
+        return Ok(report);
+    }
+    let Networks { trained, diverged } = networks(record, data, out, stop, watcher)?;
+    report.diverged = diverged;
+    report.networks = trained.iter().map(Network::label).collect();
+    report.config = Some(RunConfig { model: record.model.clone(), train: record.train.clone() });
+    if trained.is_empty() {
+        return Ok(report);
+    }
+    if wanted(Part::Table1) {
+        let row = |network: &Network, progress: Progress<'_>| table1::row(network, data, INVERTED, progress);
+        report.rows = work.each(&trained, Part::Table1, json!(INVERTED), row)?;
+    }
+    if wanted(Part::Figure2) {
+        let norms = |network: &Network, progress: Progress<'_>| Ok(figure2::norms(network, progress));
+        report.figure2 = Some(Figure2 { networks: work.each(&trained, Part::Figure2, Value::Null, norms)? });
+    }
+    if wanted(Part::Figure3) {
+        let key = json!([figure3::COUNTS, figure3::SHOWN]);
+        let make = |network: &Network, progress: Progress<'_>| figure3::reconstructions(network, data, progress);
+        let networks = work.each(&trained, Part::Figure3, key, make)?;
+        report.figure3 = Some(Figure3 { networks, ..figure3::originals(record, data) });
+    }
+    if wanted(Part::Figure4) {
+        let key = json!([figure3::COUNTS, figure4::TARGETS, figure4::SAMPLES]);
+        let make = |network: &Network, progress: Progress<'_>| figure4::curves(network, data, progress);
+        let curves = work.each(&trained, Part::Figure4, key, make)?;
+        let samples = data.test.len().min(figure4::SAMPLES);
+        report.figure4 = Some(Figure4::of(curves.concat(), samples));
+    }
+    // One will do: the normalised networks differ in their weights only.
+    let timed = trained.iter().find(|network| network.coeff().is_some());
+    if let Some(network) = timed.filter(|_| wanted(Part::Timing)) {
+        let key = json!([record.device, report.threads]);
+        let make = |network: &Network, progress: Progress<'_>| Ok(timing::timing(network, data, progress));
+        report.timing = work.each(std::slice::from_ref(network), Part::Timing, key, make)?.pop();
+    }
+    Ok(report)
+}
+
+/// Work on trained networks whose results are kept.
+struct Work<'a, W> {
+    kept: Kept,
+    stop: &'a AtomicBool,
+    version: &'a str,
+    /// Checksum of the test images and labels.
+    test: String,
+    watcher: &'a W,
+}
+
+impl<W: Watcher> Work<'_, W> {
+    /// The result kept as `name`, which is made, with word of how far it is, if it is not there.
+    fn one<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        what: &str,
+        key: Value,
+        make: impl FnOnce(Progress<'_>) -> Result<T, LabError>,
+    ) -> Result<T, LabError> {
+        self.kept.get_or(name, key, || {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(LabError::Stopped);
+            }
+            self.watcher.work(what, 0, 1);
+            let made = make(&|done, all| self.watcher.work(what, done, all));
+            self.watcher.made(what);
+            made
+        })
+    }
+
+    /// One result a network, kept as `<part>-<network>`.
+    fn each<T: Serialize + DeserializeOwned>(
+        &self,
+        networks: &[Network],
+        part: Part,
+        settings: Value,
+        make: impl Fn(&Network, Progress<'_>) -> Result<T, LabError>,
+    ) -> Result<Vec<T>, LabError> {
+        let one = |(i, network): (usize, &Network)| {
+            let key = json!([self.version, network.file_sha256, self.test, settings]);
+            let name = format!("{}-{}", part.name(), network.name());
+            let what = format!("{} {}/{}, {}", part.name(), i + 1, networks.len(), network.label());
+            self.one(&name, &what, key, |progress| make(network, progress))
+        };
+        networks.iter().enumerate().map(one).collect()
+    }
+}
