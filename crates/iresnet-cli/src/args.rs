@@ -27,7 +27,7 @@ use crate::commands::train::TrainArgs;
 /// Exit codes: 0 done, 1 failed, 2 wrong use, 3 a checked claim does not hold or an image could not be inverted, 130 stopped
 /// by Ctrl-C with all work saved.
 #[derive(Parser)]
-#[command(name = "iresnet", version, max_term_width = 100)]
+#[command(name = "iresnet", version = crate::VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -9,6 +9,9 @@ use clap::Parser;
 use args::{Cli, Command};
 use commands::Verdict;
 
+/// Version, and the commit that it was made from.
+const VERSION: &str = env!("IRESNET_VERSION");
+
 fn main() -> std::process::ExitCode {
     // A reader that has seen enough, such as `head`, ends the program without a word.
     let usual = std::panic::take_hook();

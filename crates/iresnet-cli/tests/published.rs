@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use iresnet::certificate::Certificate;
-use iresnet::evaluate::error_percent;
+use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::model::{IResNet, Norm};
+use iresnet::solve::Picard;
 use iresnet::train::{RunDir, RunRecord};
 use iresnet_lab::kept::sha256;
 use iresnet_lab::networks::run_name;
@@ -47,7 +48,7 @@ fn weights_are_those_of_the_table_and_certify_as_it_says() {
     }
 }
 
-/// Where MNIST is at hand: the errors of the table.
+/// Where MNIST is at hand: the errors of the table, and what the certified networks' inverses leave.
 #[test]
 fn errors_are_those_of_the_table() {
     let data = std::env::var_os("IRESNET_DATA").map(PathBuf::from).filter(|data| data.join("mnist").is_dir());
@@ -60,6 +61,15 @@ fn errors_are_those_of_the_table() {
         let error = error_percent(&model, &split.test, &record.normalization, &mut |_, _| {});
         // Two images whose largest logits are equal up to rounding may change sides on other processors.
         assert!((error - row["error_percent"].as_f64().unwrap()).abs() < 0.021, "{error} {row}");
+        if let Some(lipschitz) = Certificate::of(&model, |_, _| {}).contractions(&model) {
+            let images = split.test.spread(row["samples"].as_u64().unwrap() as usize);
+            let (normalization, lipschitz) = (&record.normalization, Some(lipschitz.as_slice()));
+            let found =
+                reconstruction(&model, &images, normalization, &Picard, 100, lipschitz, &mut |_, _| {}).unwrap();
+            // What float32 leaves before the steps in float64 differs on other processors.
+            let ratio = found.normed_l2.0 / row["normed_l2"].as_f64().unwrap();
+            assert!((0.9..1.1).contains(&ratio), "{:?} {row}", found.normed_l2);
+        }
     }
 }
 

@@ -63,13 +63,16 @@ pub trait Watcher {
     fn diverged(&self, _norm: Norm, _error: &RunError) {}
     /// `done` units of `all` of the work `what` are done; the first call has none done.
     fn work(&self, _what: &str, _done: usize, _all: usize) {}
-    /// The work `what` is done, and its result kept.
+    /// The work `what` is done.
     fn made(&self, _what: &str) {}
 }
 
 impl Watcher for () {
     fn training(&self, _place: usize, _norm: Norm, _later: usize) -> impl Observer {}
 }
+
+/// Part of every key.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Test images that are inverted for the table.
 pub const INVERTED: usize = 1000;
@@ -102,10 +105,10 @@ pub fn reproduce(
         ..Report::default()
     };
     let kept = Kept::open(&out.join("parts"))?;
-    let work = Work { kept, stop, version: &record.version, test: checksum(&data.test), watcher };
+    let work = Work { kept, stop, test: checksum(&data.test), watcher };
     if wanted(Part::Figure1) {
         let settings = figure1::settings(record.seed);
-        let key = json!([record.version, settings]);
+        let key = json!([VERSION, settings]);
         report.figure1 = Some(work.one("figure1", "figure1", key, |_| figure1::figure1(settings))?);
     }
     if parts.iter().all(|part| *part == Part::Figure1) {
@@ -153,7 +156,6 @@ pub fn reproduce(
 struct Work<'a, W> {
     kept: Kept,
     stop: &'a AtomicBool,
-    version: &'a str,
     /// Checksum of the test images and labels.
     test: String,
     watcher: &'a W,
@@ -173,9 +175,9 @@ impl<W: Watcher> Work<'_, W> {
                 return Err(LabError::Stopped);
             }
             self.watcher.work(what, 0, 1);
-            let made = make(&|done, all| self.watcher.work(what, done, all));
+            let made = make(&|done, all| self.watcher.work(what, done, all))?;
             self.watcher.made(what);
-            made
+            Ok(made)
         })
     }
 
@@ -188,7 +190,7 @@ impl<W: Watcher> Work<'_, W> {
         make: impl Fn(&Network, Progress<'_>) -> Result<T, LabError>,
     ) -> Result<Vec<T>, LabError> {
         let one = |(i, network): (usize, &Network)| {
-            let key = json!([self.version, network.file_sha256, self.test, settings]);
+            let key = json!([VERSION, network.file_sha256, self.test, settings]);
             let name = format!("{}-{}", part.name(), network.name());
             let what = format!("{} {}/{}, {}", part.name(), i + 1, networks.len(), network.label());
             self.one(&name, &what, key, |progress| make(network, progress))

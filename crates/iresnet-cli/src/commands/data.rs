@@ -85,7 +85,11 @@ pub fn load_for_run(record: &RunRecord, choice: &RunData) -> Result<Loaded> {
 impl Loaded {
     /// Everything that determines a run on this data.
     pub fn record(&self, preset: &str, config: RunConfig, seed: u64) -> RunRecord {
-        RunRecord { data: self.data.clone(), ..RunRecord::new(&self.split, preset, config, seed) }
+        RunRecord {
+            version: crate::VERSION.into(),
+            data: self.data.clone(),
+            ..RunRecord::new(&self.split, preset, config, seed)
+        }
     }
 }
 

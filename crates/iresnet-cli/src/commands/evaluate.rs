@@ -80,7 +80,7 @@ pub fn run(args: EvaluateArgs) -> Result<Verdict> {
     let evaluation = Evaluation {
         run: args.run.display().to_string(),
         data: data.into(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         seed: record.seed,
         device: device.name,
         error_percent: error,

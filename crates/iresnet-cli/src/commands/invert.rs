@@ -133,7 +133,7 @@ pub fn run(args: InvertArgs) -> Result<Verdict> {
     picture::write(&args.out.join("sheet.png"), &picture::contact_sheet(&sheet, scale))?;
     let results = Results {
         run: args.run.display().to_string(),
-        version: env!("CARGO_PKG_VERSION"),
+        version: crate::VERSION,
         tolerance: args.tolerance,
         tolerance_on: report.tolerance_on,
         max_iterations: args.max_iterations,

@@ -1,6 +1,6 @@
 //! The report as one HTML file that needs nothing else.
 
-use super::sprite::data_uri;
+use super::png::data_uri;
 use super::{Report, Table};
 use crate::chart::escape;
 use crate::figure3::Figure3;

@@ -3,7 +3,7 @@
 mod captions;
 mod html;
 mod markdown;
-mod sprite;
+mod png;
 
 use iresnet::measure::Measure;
 use iresnet::train::RunConfig;
@@ -180,7 +180,7 @@ impl Report {
             files.push(("figure2-spectrum.svg".into(), figure.spectrum_chart().file().into_bytes()));
         }
         if let Some(figure) = &self.figure3 {
-            files.push(("figure3.png".into(), sprite::png(&figure.sheet())));
+            files.push(("figure3.png".into(), png::png(&figure.sheet())));
         }
         if let Some(figure) = &self.figure4 {
             files.push(("figure4.svg".into(), figure.chart().file().into_bytes()));
