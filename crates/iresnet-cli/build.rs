@@ -30,6 +30,8 @@ fn main() {
             println!("cargo:rerun-if-changed={path}");
         }
     }
-    // All crates.
-    println!("cargo:rerun-if-changed=..");
+    // All crates, and what is compiled into them.
+    for path in ["..", "../../configs", "../../Cargo.toml", "../../Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
 }

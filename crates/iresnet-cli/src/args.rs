@@ -24,8 +24,8 @@ use crate::commands::train::TrainArgs;
 /// Without a command: `iresnet reproduce`, which trains the six networks of the paper's Table 1 on the embedded
 /// digits, inverts them and writes a report.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 a checked claim does not hold or an image could not be inverted, 130 stopped
-/// by Ctrl-C with all work saved.
+/// Exit codes: 0 done, 1 failed, 2 wrong use, 3 a checked claim does not hold, an image could not be inverted or a network
+/// of a report diverged, 130 stopped by Ctrl-C with all work saved.
 #[derive(Parser)]
 #[command(name = "iresnet", version = crate::VERSION, max_term_width = 100)]
 pub struct Cli {

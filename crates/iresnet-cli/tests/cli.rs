@@ -467,6 +467,8 @@ fn wrong_use_is_explained() {
         2,
         &["stage 5 would downsample 1x1", "divide by 16"],
     );
+    let no_images = &["train.validation = 2000 is not usable: there are 1433 training images"];
+    fails(&train(&out, &["--set", "train.validation=2000"]), 2, no_images);
     let held_out = ["reproduce", "--set", "train.validation=1433", "--out", &out];
     fails(&held_out, 2, &["train.validation = 1433 is not usable: there are 1433 training images"]);
     fails(&["reproduce", "--title", "", "--out", &out], 2, &["--title"]);

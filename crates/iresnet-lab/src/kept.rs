@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use iresnet::data::Dataset;
 use iresnet::train::{RunError, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,12 +15,6 @@ pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     parts.into_iter().for_each(|part| hash.update(part));
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Checksum of images and labels, for keys.
-pub fn checksum(data: &Dataset) -> String {
-    let labels: Vec<u8> = data.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-    sha256([data.pixels.as_slice(), &labels])
 }
 
 /// A folder of results.

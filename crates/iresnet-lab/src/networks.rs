@@ -88,7 +88,7 @@ pub struct Networks {
 /// `record` is the configuration of the first model; the others differ in their normalisation only.
 ///
 /// # Errors
-/// Files that cannot be read or written, a folder with another run, or [`LabError::Stopped`] once `stop` is set.
+/// A `train.validation` that leaves no images, files that cannot be read or written, a folder with another run, or [`LabError::Stopped`] once `stop` is set.
 pub fn networks(
     record: &RunRecord,
     data: &Split,
@@ -100,8 +100,8 @@ pub fn networks(
     record.parts(data).map_err(RunError::from)?;
     let mut networks = Networks { trained: Vec::new(), diverged: Vec::new() };
     let missing = |norm: &Norm| {
-        let progress = RunDir::open(&out.join(run_name(*norm))).and_then(|dir| dir.progress());
-        record.train.epochs.saturating_sub(progress.ok().flatten().map_or(0, |progress| progress.epoch))
+        let done = RunDir::open(&out.join(run_name(*norm))).map_or(0, |dir| dir.epochs().len());
+        record.train.epochs.saturating_sub(done)
     };
     for (place, norm) in MODELS.into_iter().enumerate() {
         let mut record = record.clone();

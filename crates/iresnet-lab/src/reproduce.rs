@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::figure2::Figure2;
 use crate::figure3::Figure3;
 use crate::figure4::Figure4;
-use crate::kept::{Kept, checksum};
+use crate::kept::Kept;
 use crate::networks::{Network, Networks, networks};
 use crate::report::Report;
 use crate::table1::{self, PaperData};
@@ -41,6 +41,11 @@ impl Part {
     /// All of them, in the order of the report.
     pub const ALL: [Part; 6] = [Part::Table1, Part::Figure1, Part::Figure2, Part::Figure3, Part::Figure4, Part::Timing];
 
+    /// Whether it is of the six networks; Figure 1 has its own.
+    pub fn needs_networks(self) -> bool {
+        self != Part::Figure1
+    }
+
     /// `table1`, `figure1` and so on.
     pub fn name(self) -> &'static str {
         match self {
@@ -56,8 +61,8 @@ impl Part {
 
 /// Told what goes on; results that were kept are not told of.
 pub trait Watcher {
-    /// A network's training begins, number `place` of [`crate::networks::MODELS`]; its observer. Other trainings have `later`
-    /// epochs to make after it.
+    /// The observer of what is left of a network's training, number `place` of [`crate::networks::MODELS`], if anything is.
+    /// Other trainings have `later` epochs to make after it.
     fn training(&self, place: usize, norm: Norm, later: usize) -> impl Observer;
     /// A network's loss stopped being a number.
     fn diverged(&self, _norm: Norm, _error: &RunError) {}
@@ -77,11 +82,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Test images that are inverted for the table.
 pub const INVERTED: usize = 1000;
 
-/// Trains the networks of `record` (its normalisation does not matter) in `out` where they are missing, and makes `parts`;
-/// results are kept in `out/parts`, so that a call that was stopped goes on where it was.
+/// Trains the networks of `record` (its normalisation does not matter) in `out` where they are missing and one of `parts`
+/// needs them, and makes `parts`; results are kept in `out/parts`, so that a call that was stopped goes on where it was.
 ///
 /// # Errors
-/// Files that cannot be read or written, a folder with another run, a refuted certificate, or [`LabError::Stopped`] once
+/// A `train.validation` that leaves no images, files that cannot be read or written, a folder with another run, a refuted certificate, or [`LabError::Stopped`] once
 /// `stop` is set.
 pub fn reproduce(
     record: &RunRecord,
@@ -105,13 +110,13 @@ pub fn reproduce(
         ..Report::default()
     };
     let kept = Kept::open(&out.join("parts"))?;
-    let work = Work { kept, stop, test: checksum(&data.test), watcher };
+    let work = Work { kept, stop, test: data.test.sha256(), watcher };
     if wanted(Part::Figure1) {
         let settings = figure1::settings(record.seed);
         let key = json!([VERSION, settings]);
         report.figure1 = Some(work.one("figure1", "figure1", key, |_| figure1::figure1(settings))?);
     }
-    if parts.iter().all(|part| *part == Part::Figure1) {
+    if !parts.iter().any(|part| part.needs_networks()) {
         return Ok(report);
     }
     let Networks { trained, diverged } = networks(record, data, out, stop, watcher)?;

@@ -106,15 +106,17 @@ pub fn row(network: &Network, data: &Split, samples: usize, progress: Progress<'
     let certificate = network.certificate();
     let lipschitz = certificate.contractions(model);
     let test = data.test.spread(samples);
+    let all = data.test.len() + test.len();
+    let error_percent = error_percent(model, &data.test, normalization, &mut |done, _| progress(done, all));
     let begun = Instant::now();
-    let lipschitz = lipschitz.as_deref();
-    let inverse = reconstruction(model, &test, normalization, &Picard, ITERATIONS, lipschitz, &mut |done, all| {
-        progress(done, all);
-    })?;
+    let inverse =
+        reconstruction(model, &test, normalization, &Picard, ITERATIONS, lipschitz.as_deref(), &mut |done, _| {
+            progress(data.test.len() + done, all);
+        })?;
     let inverse_seconds = begun.elapsed().as_secs_f64();
     Ok(Row {
         model: network.label(),
-        error_percent: error_percent(model, &data.test, normalization, &mut |_, _| {}),
+        error_percent,
         normed_l2: inverse.normed_l2,
         largest_normed_l2: inverse.largest_normed_l2,
         distance: inverse.distance,

@@ -72,21 +72,24 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     terminal::set_threads(*threads)?;
     let loaded = load(data, data_dir)?;
     let record = loaded.record(args.recipe.preset_name(), config, *seed);
-    Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
-    record.parts(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
+    let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only.clone() };
+    if parts.iter().any(|part| part.needs_networks()) {
+        Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
+        record.parts(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
+        MODELS.iter().for_each(|norm| warn_of_step(&record, *norm));
+    }
     let name = &loaded.split.name;
     let out = args.out.unwrap_or_else(|| format!("runs/reproduce-{}", name.trim_end_matches(FOLDER)).into());
     // Some parts are no report, and leave an earlier one alone.
     let file = if args.only.is_empty() { "report" } else { "parts" };
     // The place of the results is looked at before hours of work go into them.
     make_folder(&out)?;
-    for result in ["html", "md", "json"].map(|kind| out.join(file).with_extension(kind)) {
+    for kind in ["html", "md", "json"] {
+        let result = out.join(file).with_extension(kind);
         if result.is_dir() {
             bail!("{} is a folder; the report needs its name, or another --out", result.display());
         }
     }
-    MODELS.iter().for_each(|norm| warn_of_step(&record, *norm));
-    let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only };
     let stop = terminal::stop_flag()?;
     let mut report = match reproduce(&record, &loaded.split, &out, &parts, &stop, &Progress::default()) {
         Err(stopped @ LabError::Stopped) => {

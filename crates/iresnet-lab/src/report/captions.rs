@@ -11,14 +11,15 @@ use crate::table1::PaperData;
 impl Report {
     /// What was run.
     pub(super) fn lede(&self) -> String {
-        let software = format!("iresnet {}, {} with {}.", self.version, self.device, self.threads());
+        let software =
+            format!("This report: iresnet {}, {} with {}.", self.version, self.device, counted(self.threads, "thread"));
         let Some(config) = &self.config else { return software };
         let diverged = match self.diverged.as_slice() {
             [] => String::new(),
             models => format!(" Training diverged, so that nothing is shown of it: {}.", listed(models)),
         };
         format!(
-            "{} of the same shape (preset {}), trained on {} for {} epochs each with seed {}, then classified, \
+            "{} of the same shape (preset {}), trained on {} for {} each with seed {}, then classified, \
              inverted and certified.{diverged} {} {software}",
             match self.networks.len() {
                 0 => "No network".into(),
@@ -28,14 +29,10 @@ impl Report {
             },
             self.preset,
             self.data,
-            self.epochs,
+            counted(self.epochs, "epoch"),
             self.seed,
             recipe(config),
         )
-    }
-
-    fn threads(&self) -> String {
-        format!("{} thread{}", self.threads, if self.threads == 1 { "" } else { "s" })
     }
 
     pub(super) fn table_caption(&self) -> String {
@@ -182,9 +179,14 @@ impl Report {
             timing.model,
             timing.images,
             timing.calls,
-            self.threads()
+            counted(self.threads, "thread")
         ))
     }
+}
+
+/// `1 thread`, `2 threads`.
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The recipe in words.

@@ -39,6 +39,7 @@ pub use batches::{Augmentation, Batch, Loader};
 pub use cifar::CLASSES as CIFAR10_CLASSES;
 pub use download::{File, OFFICIAL, Official, Progress, fetch, verify};
 pub use normalization::Normalization;
+use sha2::{Digest, Sha256};
 
 use crate::model::Input;
 
@@ -123,6 +124,14 @@ impl Dataset {
     /// Bytes of image `index`, CHW.
     pub fn image(&self, index: usize) -> &[u8] {
         &self.pixels[index * self.image_len()..(index + 1) * self.image_len()]
+    }
+
+    /// SHA-256 of pixels and labels, in hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.pixels.as_slice());
+        self.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
+        crate::bytes::hex(&hash.finalize())
     }
 
     fn subset(&self, indices: impl Iterator<Item = usize> + Clone) -> Dataset {

@@ -172,6 +172,9 @@ pub struct RunRecord {
     pub data: String,
     /// Name of the data set.
     pub data_name: String,
+    /// [`Dataset::sha256`] of the training images; absent in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_sha256: Option<String>,
     /// Names of the classes.
     pub classes: Vec<String>,
     /// How pixels become the network's input.
@@ -198,6 +201,7 @@ impl RunRecord {
             preset: preset.into(),
             data: data.name.clone(),
             data_name: data.name.clone(),
+            images_sha256: Some(data.train.sha256()),
             classes: data.classes.clone(),
             normalization: data.normalization.clone(),
             input: data.input(),

@@ -90,7 +90,7 @@ pub enum Ended {
 /// `stop` is looked at after every step; once it is set, a checkpoint is written and the call returns.
 ///
 /// # Errors
-/// Files that cannot be read or written, weights of an unfinished run without a checkpoint, a loss that is not a number,
+/// A `train.validation` that leaves no images, files that cannot be read or written, weights of an unfinished run without a checkpoint, a loss that is not a number,
 /// another process that trains in the folder.
 pub fn train(
     dir: &RunDir,
@@ -249,11 +249,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         RunDir::create(folder.path(), &named("here (image folder)"), false).unwrap();
         RunDir::create(folder.path(), &named("there (image folder)"), true).unwrap();
-        let error = RunDir::create(folder.path(), &digits, true).unwrap_err().to_string();
-        assert!(
-            error.contains("is a run with data = \"an image folder\", and this command asks for \"digits\""),
-            "{error}"
-        );
+        // Other images are refused whatever they are called; records of before have names only.
+        let other = RunRecord { images_sha256: Some("12ab".into()), ..named("here (image folder)") };
+        let error = RunDir::create(folder.path(), &other, true).unwrap_err().to_string();
+        assert!(error.contains("is a run with images_sha256 = ") && error.contains("asks for \"12ab\""), "{error}");
+        let old = RunRecord { images_sha256: None, ..named("there (image folder)") };
+        let error = RunDir::create(folder.path(), &old, true).unwrap_err().to_string();
+        assert!(error.contains("data = \"here (image folder)\""), "{error}");
     }
 
     /// Statistics are of all training images, which the digits are few enough for, less those held out.

@@ -11,7 +11,6 @@ use safetensors::tensor::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::data::FOLDER;
 use crate::model::{ConfigError, IResNet, Layout, Memory, WeightsError};
 
 use super::config::RunRecord;
@@ -35,12 +34,10 @@ pub enum RunError {
         path: PathBuf,
     },
     /// No run is there.
-    #[error("{path} is not a run folder: {missing} is missing; `iresnet train --out {path}` makes one")]
+    #[error("{path} is not a run folder: config.json is missing; `iresnet train --out {path}` makes one")]
     NotARun {
         /// The folder.
         path: PathBuf,
-        /// The missing file.
-        missing: &'static str,
     },
     /// Weights alone.
     #[error(
@@ -48,6 +45,15 @@ pub enum RunError {
     )]
     NotAFolder {
         /// The file.
+        path: PathBuf,
+    },
+    /// A run without weights.
+    #[error(
+        "{path} has no last.safetensors: no epoch of its training is done, or the file was lost; `iresnet train --resume` \
+         with the run's options trains on, or takes the file back from the checkpoint"
+    )]
+    NoWeights {
+        /// The folder.
         path: PathBuf,
     },
     /// The folder belongs to another run.
@@ -209,11 +215,13 @@ impl RunDir {
                 return Err(RunError::Exists { path: path.into() });
             }
             let theirs = RunRecord::read(&config)?;
+            // The same images under another name are the same images.
+            let images = [&theirs, record].map(|of| of.images_sha256.as_ref());
+            let by_sum = images.iter().all(Option::is_some);
             let what = |of: &RunRecord| {
-                // Folders may be renamed.
-                let data = if of.data_name.ends_with(FOLDER) { "an image folder" } else { &of.data_name };
+                let data = if by_sum { None } else { Some(&of.data_name) };
                 serde_json::json!({
-                    "data": data, "classes": of.classes, "normalization": of.normalization, "input": of.input,
+                    "images_sha256": of.images_sha256.as_ref().filter(|_| by_sum), "data": data, "classes": of.classes, "normalization": of.normalization, "input": of.input,
                     "seed": of.seed, "model": of.model, "train": of.train,
                 })
             };
@@ -237,7 +245,7 @@ impl RunDir {
             return Err(RunError::NotAFolder { path: path.into() });
         }
         if !path.join(CONFIG).is_file() {
-            return Err(RunError::NotARun { path: path.into(), missing: CONFIG });
+            return Err(RunError::NotARun { path: path.into() });
         }
         Ok(RunDir { path: path.into() })
     }
@@ -285,7 +293,7 @@ impl RunDir {
         let record = self.record()?;
         let path = self.path.join(LAST);
         if !path.is_file() {
-            return Err(RunError::NotARun { path: self.path.clone(), missing: LAST });
+            return Err(RunError::NoWeights { path: self.path.clone() });
         }
         let mut model = record.model.zeros(record.input, record.seed)?;
         let bytes = read(&path)?;
@@ -293,16 +301,10 @@ impl RunDir {
         Ok((record, model, bytes))
     }
 
-    /// How far the checkpoint is, if there is one.
-    ///
-    /// # Errors
-    /// A checkpoint that does not load.
-    pub fn progress(&self) -> Result<Option<Progress>, RunError> {
-        let path = self.path.join(CHECKPOINT);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        progress_of(&read(&path)?, &path).map(Some)
+    /// The epochs done, as `metrics.jsonl` has them.
+    pub fn epochs(&self) -> Vec<EpochRecord> {
+        let text = fs::read_to_string(self.path.join(METRICS)).unwrap_or_default();
+        text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Writes a checkpoint: weights, momentum, power-iteration state, running statistics and progress.
@@ -343,8 +345,7 @@ impl RunDir {
         if !path.is_file() {
             return Ok(None);
         }
-        let text = fs::read_to_string(self.path.join(METRICS)).unwrap_or_default();
-        let records: Vec<EpochRecord> = text.lines().map_while(|line| serde_json::from_str(line).ok()).collect();
+        let records = self.epochs();
         if records.len() < epochs {
             return Err(RunError::NoCheckpoint { path: self.path.clone(), done: records.len(), epochs });
         }
