@@ -4,7 +4,7 @@ ours.
     python invert_peer.py RUN [--images FOLDER] [--count 100] [--target 1e-6] [--repeat 5] [--threads 2]
                           [--iterations K] [--binary ../target/release/iresnet]
 
-RUN is a run folder (`config.json`, `best.safetensors`). The images are the first of MNIST's test set in
+RUN is a run folder (`config.json`, `last.safetensors`). The images are the first of MNIST's test set in
 `IRESNET_DATA`, or those of FOLDER (PNG or JPEG, searched recursively, taken at even distances), normalised as the run
 says. Every block gets the same number of iterations, the smallest for which the normed L2 (mean of `|x - x^| / |x|`)
 is at most the target; the faster of PyTorch's memory layouts counts. Beside it: the batch-wide stopping rule
@@ -40,7 +40,7 @@ def load_run(run: Path) -> tuple[Network, dict]:
     """The network of a run with its normalised weights, and the run's configuration."""
     config = json.loads((run / "config.json").read_text())
     network = Network(Config(**config["model"]), Input(**config["input"]))
-    network.load_state_dict(load_file(run / "best.safetensors"))
+    network.load_state_dict(load_file(run / "last.safetensors"))
     return network.eval().baked(), config
 
 
@@ -141,7 +141,7 @@ def main() -> None:
         errors[iterations] = normed_l2(images, network.inverse(latent, iterations))
         return errors[iterations]
 
-    report: dict = {"images": args.count, "target": args.target, "threads": args.threads, "torch": torch.__version__}
+    report: dict = {"run": str(args.run), "images": args.count, "target": args.target, "threads": args.threads, "torch": torch.__version__}
     if args.iterations:
         error(args.iterations)
     iterations = args.iterations or fewest_iterations(error, args.target)

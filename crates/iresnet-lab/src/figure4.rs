@@ -31,7 +31,8 @@ pub struct Curve {
     /// For each of [`TARGETS`] the fewest iterations a block (each is one evaluation of `g`) that reach it on average
     /// over the images, if 100 do.
     pub evaluations: Vec<Option<usize>>,
-    /// The same with fractions, from a straight line on the logarithmic scale between the two neighbouring counts.
+    /// The same with fractions, from a straight line on the logarithmic scale between the two neighbouring counts, and no more:
+    /// between counts far apart the line lies above the errors, which end at round-off.
     pub interpolated: Vec<Option<f64>>,
 }
 
@@ -115,7 +116,13 @@ fn crossing(counts: &[usize], errors: &[f64], target: f64) -> Option<f64> {
 
 impl Figure4 {
     /// Puts the curves together and fits the factors.
-    pub fn of(curves: Vec<Curve>, samples: usize) -> Self {
+    pub fn of(mut curves: Vec<Curve>, samples: usize) -> Self {
+        for curve in &mut curves {
+            for (with_fractions, whole) in curve.interpolated.iter_mut().zip(&curve.evaluations) {
+                *with_fractions =
+                    with_fractions.zip(*whole).map(|(with_fractions, whole)| with_fractions.min(whole as f64));
+            }
+        }
         let factor = |target: usize| {
             let certified = curves.iter().filter(|curve| curve.solver == "picard" && curve.coeff.is_some());
             let points: Option<Vec<(f64, f64)>> =
@@ -195,6 +202,19 @@ mod tests {
         assert_eq!(crossing(&counts, &errors, 2.0), Some(0.0));
         assert_eq!(crossing(&counts, &errors, 1e-11), None);
         assert_eq!(crossing(&counts, &[f64::INFINITY, 0.0, 0.0, 0.0, 0.0], 1e-6), Some(1.0));
+    }
+
+    #[test]
+    fn fractions_do_not_exceed_whole_iterations() {
+        let curve = Curve {
+            model: "c = 0.9".into(),
+            coeff: Some(0.9),
+            solver: "picard".into(),
+            errors: Vec::new(),
+            evaluations: vec![Some(12), Some(35), None],
+            interpolated: vec![Some(11.5), Some(41.1), None],
+        };
+        assert_eq!(Figure4::of(vec![curve], 1).curves[0].interpolated, [Some(11.5), Some(35.0), None]);
     }
 
     #[test]
