@@ -141,7 +141,8 @@ def main() -> None:
         errors[iterations] = normed_l2(images, network.inverse(latent, iterations))
         return errors[iterations]
 
-    report: dict = {"run": str(args.run), "images": args.count, "target": args.target, "threads": args.threads, "torch": torch.__version__}
+    report: dict = {"run": str(args.run), "images": args.count, "target": args.target, "threads": args.threads}
+    report["torch"] = torch.__version__
     if args.iterations:
         error(args.iterations)
     iterations = args.iterations or fewest_iterations(error, args.target)

@@ -8,7 +8,6 @@ use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::model::{IResNet, Norm};
 use iresnet::solve::Picard;
 use iresnet::train::{RunDir, RunRecord};
-use iresnet_lab::kept::sha256;
 use iresnet_lab::networks::run_name;
 use serde_json::Value;
 
@@ -25,9 +24,8 @@ fn published() -> Vec<(Value, RunRecord, IResNet)> {
     let table: Vec<Value> = serde_json::from_slice(&fs::read(folder().join("table1.json")).unwrap()).unwrap();
     let network = |name: &str| {
         let path = folder().join(name);
-        let (record, model) = RunDir::open(&path).unwrap().load().unwrap();
+        let (record, model, sha256) = RunDir::open(&path).unwrap().load_with_sha256().unwrap();
         let row = table.iter().find(|row| row["model"] == record.model.norm.label().as_str()).unwrap().clone();
-        let sha256 = sha256([fs::read(path.join("last.safetensors")).unwrap().as_slice()]);
         assert_eq!(row["file_sha256"], sha256.as_str(), "{name}");
         (row, record, model)
     };

@@ -57,8 +57,8 @@ pub fn curves(network: &Network, data: &Split, progress: Progress<'_>) -> Result
     let inversion = Inversion::new(network, &data.test.spread(SAMPLES));
     let all: usize = COUNTS.iter().sum();
     Ok(vec![
-        curve(network, &inversion, "picard", &Picard, &|done, _| progress(done, 2 * all))?,
-        curve(network, &inversion, "anderson", &Anderson::default(), &|done, _| progress(all + done, 2 * all))?,
+        curve(network, &inversion, "picard", &Picard, &|done| progress(done, 2 * all))?,
+        curve(network, &inversion, "anderson", &Anderson::default(), &|done| progress(all + done, 2 * all))?,
     ])
 }
 
@@ -67,14 +67,14 @@ fn curve<S: Solver<f32>>(
     inversion: &Inversion,
     name: &str,
     solver: &S,
-    progress: Progress<'_>,
+    progress: &dyn Fn(usize),
 ) -> Result<Curve, LabError> {
     let error = |count: usize| -> Result<f64, LabError> { Ok(inversion.invert(solver, count)?.mean_error()) };
     let (mut errors, mut done) = (Vec::new(), 0);
     for count in COUNTS {
         errors.push(error(count)?);
         done += count;
-        progress(done, COUNTS.iter().sum());
+        progress(done);
     }
     let mut evaluations = Vec::new();
     for target in TARGETS {

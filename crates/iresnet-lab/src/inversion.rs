@@ -51,7 +51,8 @@ impl Inversion {
     /// The latents back to images with `iterations` a block.
     ///
     /// With none the latent passes back as it is. A certified network's image may end earlier in a block, at the rounding of
-    /// float32, where nothing changes any more, with up to two more steps in float64. Any other network makes every iteration, whatever comes of it, unless values explode.
+    /// float32, where nothing changes any more, with up to two more steps in float64. Any other network makes every
+    /// iteration, whatever comes of it, unless values explode.
     ///
     /// # Errors
     /// Steps that contradict the certified constants.

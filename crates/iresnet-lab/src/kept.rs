@@ -5,17 +5,9 @@ use std::path::{Path, PathBuf};
 use iresnet::train::{RunError, write_atomically};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// Part of every key: raised when the same settings give other results than before.
 const REVISION: u32 = 6;
-
-/// SHA-256 of some bytes, in hexadecimal digits.
-pub fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut hash = Sha256::new();
-    parts.into_iter().for_each(|part| hash.update(part));
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A folder of results.
 #[derive(Clone, Debug)]

@@ -11,7 +11,6 @@ use iresnet::model::{IResNet, Norm};
 use iresnet::train::{Ended, Progress, RunDir, RunError, RunRecord, train};
 
 use crate::LabError;
-use crate::kept::sha256;
 use crate::reproduce::Watcher;
 
 /// The six normalisations, in the paper's order.
@@ -88,7 +87,8 @@ pub struct Networks {
 /// `record` is the configuration of the first model; the others differ in their normalisation only.
 ///
 /// # Errors
-/// A `train.validation` that leaves no images, files that cannot be read or written, a folder with another run, or [`LabError::Stopped`] once `stop` is set.
+/// A `train.validation` that leaves no images, files that cannot be read or written, a folder with another run, or
+/// [`LabError::Stopped`] once `stop` is set.
 pub fn networks(
     record: &RunRecord,
     data: &Split,
@@ -97,7 +97,7 @@ pub fn networks(
     watcher: &impl Watcher,
 ) -> Result<Networks, LabError> {
     // A recipe that does not fit the data makes no folder.
-    record.parts(data).map_err(RunError::from)?;
+    record.check(data).map_err(RunError::from)?;
     let mut networks = Networks { trained: Vec::new(), diverged: Vec::new() };
     let missing = |norm: &Norm| {
         let done = RunDir::open(&out.join(run_name(*norm))).map_or(0, |dir| dir.epochs().len());
@@ -119,8 +119,8 @@ pub fn networks(
             return Err(LabError::Stopped);
         }
         // The configuration and the weights of the folder, which another version may have trained.
-        let (record, model, bytes) = dir.load_with_bytes()?;
-        networks.trained.push(Network::new(record, model, progress, sha256([bytes.as_slice()])));
+        let (record, model, file_sha256) = dir.load_with_sha256()?;
+        networks.trained.push(Network::new(record, model, progress, file_sha256));
     }
     Ok(networks)
 }

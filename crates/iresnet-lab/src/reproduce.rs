@@ -86,8 +86,8 @@ pub const INVERTED: usize = 1000;
 /// needs them, and makes `parts`; results are kept in `out/parts`, so that a call that was stopped goes on where it was.
 ///
 /// # Errors
-/// A `train.validation` that leaves no images, files that cannot be read or written, a folder with another run, a refuted certificate, or [`LabError::Stopped`] once
-/// `stop` is set.
+/// A `train.validation` that leaves no images, files that cannot be read or written, a folder with another run, a
+/// refuted certificate, or [`LabError::Stopped`] once `stop` is set.
 pub fn reproduce(
     record: &RunRecord,
     data: &Split,

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 /// Writes `bytes` beside `path`, then renames: `path` is the old file or the new one, never half of one.
 pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -13,6 +15,13 @@ pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
         std::fs::rename(&beside, path)
     };
     write().inspect_err(|_| _ = std::fs::remove_file(&beside))
+}
+
+/// SHA-256 of all parts together, in hexadecimal digits.
+pub(crate) fn sha256(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    let mut hash = Sha256::new();
+    parts.into_iter().for_each(|part| hash.update(part));
+    hex(&hash.finalize())
 }
 
 /// Two hexadecimal digits a byte.

@@ -75,7 +75,7 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only.clone() };
     if parts.iter().any(|part| part.needs_networks()) {
         Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
-        record.parts(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
+        record.check(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
         MODELS.iter().for_each(|norm| warn_of_step(&record, *norm));
     }
     let name = &loaded.split.name;

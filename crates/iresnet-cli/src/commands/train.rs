@@ -79,7 +79,7 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
         RunDir::open(&args.out)?;
     }
     // A recipe that does not fit the data makes no folder.
-    record.parts(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
+    record.check(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
     introduce(&record, &loaded.split)?;
     let stop = terminal::stop_flag()?;

@@ -39,7 +39,6 @@ pub use batches::{Augmentation, Batch, Loader};
 pub use cifar::CLASSES as CIFAR10_CLASSES;
 pub use download::{File, OFFICIAL, Official, Progress, fetch, verify};
 pub use normalization::Normalization;
-use sha2::{Digest, Sha256};
 
 use crate::model::Input;
 
@@ -128,10 +127,8 @@ impl Dataset {
 
     /// SHA-256 of pixels and labels, in hexadecimal digits.
     pub fn sha256(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.pixels.as_slice());
-        self.labels.iter().for_each(|label| hash.update(label.to_le_bytes()));
-        crate::bytes::hex(&hash.finalize())
+        let labels: Vec<u8> = self.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        crate::bytes::sha256([self.pixels.as_slice(), &labels])
     }
 
     fn subset(&self, indices: impl Iterator<Item = usize> + Clone) -> Dataset {

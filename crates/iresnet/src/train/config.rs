@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Normalization, Split};
+use crate::data::{Normalization, Split};
 use crate::device::OpenDevice;
 use crate::model::{ConfigError, Input, Memory, ModelConfig};
 
@@ -172,7 +172,7 @@ pub struct RunRecord {
     pub data: String,
     /// Name of the data set.
     pub data_name: String,
-    /// [`Dataset::sha256`] of the training images; absent in records of before.
+    /// [`crate::data::Dataset::sha256`] of the training images; absent in records of before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images_sha256: Option<String>,
     /// Names of the classes.
@@ -212,16 +212,16 @@ impl RunRecord {
         }
     }
 
-    /// The images to train on, and those held out.
+    /// Whether the recipe fits the data.
     ///
     /// # Errors
-    /// A `train.validation` that leaves none to train on.
-    pub fn parts(&self, data: &Split) -> Result<(Dataset, Dataset), ConfigError> {
+    /// A `train.validation` that leaves no images to train on.
+    pub fn check(&self, data: &Split) -> Result<(), ConfigError> {
         let (held_out, all) = (self.train.validation, data.train.len());
         if held_out >= all {
             return Err(value_error("train.validation", held_out, &format!("there are {all} training images")));
         }
-        Ok(data.train.hold_out(held_out))
+        Ok(())
     }
 
     /// The byte that stands for white: digits count to 16, picture files to 255.

@@ -90,8 +90,8 @@ pub enum Ended {
 /// `stop` is looked at after every step; once it is set, a checkpoint is written and the call returns.
 ///
 /// # Errors
-/// A `train.validation` that leaves no images, files that cannot be read or written, weights of an unfinished run without a checkpoint, a loss that is not a number,
-/// another process that trains in the folder.
+/// A `train.validation` that leaves no images, files that cannot be read or written, weights of an unfinished run
+/// without a checkpoint, a loss that is not a number, another process that trains in the folder.
 pub fn train(
     dir: &RunDir,
     record: &RunRecord,
@@ -101,7 +101,8 @@ pub fn train(
     observer: &mut dyn Observer,
 ) -> Result<(IResNet, Progress, Ended), RunError> {
     let config = &record.train;
-    let (images, held_out) = record.parts(data)?;
+    record.check(data)?;
+    let (images, held_out) = data.train.hold_out(config.validation);
     let _lock = dir.lock()?;
     let mut model = record.model.init(record.input, record.seed)?;
     let source_name = "memory".to_string();

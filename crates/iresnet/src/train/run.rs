@@ -215,13 +215,13 @@ impl RunDir {
                 return Err(RunError::Exists { path: path.into() });
             }
             let theirs = RunRecord::read(&config)?;
-            // The same images under another name are the same images.
-            let images = [&theirs, record].map(|of| of.images_sha256.as_ref());
-            let by_sum = images.iter().all(Option::is_some);
+            // The same images under another name are the same images; records of before have their name only.
+            let by_sum = theirs.images_sha256.is_some() && record.images_sha256.is_some();
             let what = |of: &RunRecord| {
-                let data = if by_sum { None } else { Some(&of.data_name) };
+                let (key, images) =
+                    if by_sum { ("images_sha256", of.images_sha256.as_ref()) } else { ("data", Some(&of.data_name)) };
                 serde_json::json!({
-                    "images_sha256": of.images_sha256.as_ref().filter(|_| by_sum), "data": data, "classes": of.classes, "normalization": of.normalization, "input": of.input,
+                    key: images, "classes": of.classes, "normalization": of.normalization, "input": of.input,
                     "seed": of.seed, "model": of.model, "train": of.train,
                 })
             };
@@ -285,11 +285,16 @@ impl RunDir {
         Ok((record, model))
     }
 
-    /// The same, and the bytes of the file of weights.
+    /// The same, and the SHA-256 of the file of weights.
     ///
     /// # Errors
     /// As for [`Self::load`].
-    pub fn load_with_bytes(&self) -> Result<(RunRecord, IResNet, Vec<u8>), RunError> {
+    pub fn load_with_sha256(&self) -> Result<(RunRecord, IResNet, String), RunError> {
+        let (record, model, bytes) = self.load_with_bytes()?;
+        Ok((record, model, crate::bytes::sha256([bytes])))
+    }
+
+    fn load_with_bytes(&self) -> Result<(RunRecord, IResNet, Vec<u8>), RunError> {
         let record = self.record()?;
         let path = self.path.join(LAST);
         if !path.is_file() {
