@@ -1,13 +1,15 @@
 //! Progress bars, Ctrl-C and threads: what concerns the terminal and the process.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::args::UsageError;
 use anyhow::Result;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use iresnet::train::{BatchReport, EpochRecord, Observer};
+
+use crate::error::UsageError;
+use crate::output::say;
 
 /// Set on the first Ctrl-C; the second one ends the process at once.
 pub fn stop_flag() -> Result<Arc<AtomicBool>> {
@@ -17,19 +19,38 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
         if seen.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping once what is at hand is done and saved; Ctrl-C again stops at once");
+        say!("\nstopping once what is at hand is done and saved; Ctrl-C again stops at once");
     })?;
     Ok(stop)
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// A bar on a terminal, nothing elsewhere; a terminal that is gone is not an error to it.
 pub fn bar(len: u64, what: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} {msg} {eta} left");
-    bar.set_style(style.expect("a valid template"));
-    bar.set_prefix(what.to_string());
+    let bar = styled(len, what, "{prefix} {wide_bar} {pos}/{len} {msg} {eta} left");
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
+}
+
+fn styled(len: u64, what: &str, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
+    bar.set_style(ProgressStyle::with_template(template).expect("a valid template"));
+    bar.set_prefix(what.to_string());
+    bar
+}
+
+/// Moves a bar to the units that are done.
+pub fn at(bar: &ProgressBar) -> impl Fn(usize, usize) + Sync {
+    |done, _| bar.set_position(done as u64)
+}
+
+/// A bar for the data set `name`, once something of it is downloaded.
+pub fn download_bar(name: &str) -> impl Fn(usize, usize) + Sync {
+    let bar = OnceLock::new();
+    move |done, total| {
+        let template = "{prefix} {wide_bar} {bytes}/{total_bytes} {eta} left";
+        let bar = bar.get_or_init(|| styled(total as u64, name, template));
+        bar.set_position(done as u64);
+    }
 }
 
 /// Shows a training run: one bar over all epochs on a terminal, a plain line an epoch everywhere.
@@ -82,7 +103,7 @@ impl Observer for TrainingProgress {
         );
         match &self.bar {
             Some(bar) if !bar.is_hidden() => bar.println(line),
-            _ => eprintln!("{line}"),
+            _ => say!("{line}"),
         }
         if record.epoch == epochs
             && let Some(bar) = self.bar.take()

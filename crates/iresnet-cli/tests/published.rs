@@ -1,15 +1,17 @@
 //! The published networks are those of the published table.
 
+mod skipped;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use iresnet::certificate::Certificate;
 use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::model::{IResNet, Norm};
 use iresnet::solve::Picard;
 use iresnet::train::{RunDir, RunRecord};
 use iresnet_lab::networks::run_name;
 use serde_json::Value;
+use skipped::skipped;
 
 fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models")
@@ -37,8 +39,8 @@ fn weights_are_those_of_the_table_and_certify_as_it_says() {
     for (row, record, model) in published() {
         assert_eq!(row["guaranteed_inverse"], matches!(record.model.norm, Norm::Spectral { .. }), "{row}");
         if let Norm::Spectral { .. } = record.model.norm {
-            let certificate = Certificate::of(&model, |_, _| {});
-            assert!(certificate.certified, "{:?}", certificate.reasons);
+            let certified = model.prepare().certify().unwrap();
+            let certificate = certified.certificate();
             let said = row["largest_block_lipschitz"].as_f64().unwrap();
             // The bound exceeds what was found from below by a surplus; other instructions round differently.
             assert!((certificate.largest_block_lipschitz() - said).abs() < 1e-6 * said, "{row}");
@@ -51,19 +53,18 @@ fn weights_are_those_of_the_table_and_certify_as_it_says() {
 fn errors_are_those_of_the_table() {
     let data = std::env::var_os("IRESNET_DATA").map(PathBuf::from).filter(|data| data.join("mnist").is_dir());
     let Some(data) = data else {
-        eprintln!("skipped: IRESNET_DATA names no folder with MNIST");
+        skipped("errors of the published networks need MNIST; IRESNET_DATA names no folder with it");
         return;
     };
-    let split = iresnet::data::load("mnist", &data, &()).unwrap();
+    let split = iresnet::data::load("mnist", &data, None).unwrap();
     for (row, record, model) in published() {
-        let error = error_percent(&model, &split.test, &record.normalization, &mut |_, _| {});
+        let error = error_percent(&model, &split.test, &record.normalization, None);
         // Two images whose largest logits are equal up to rounding may change sides on other processors.
         assert!((error - row["error_percent"].as_f64().unwrap()).abs() < 0.021, "{error} {row}");
-        if let Some(lipschitz) = Certificate::of(&model, |_, _| {}).contractions(&model) {
+        let examined = model.prepare().examine(None);
+        if examined.certified().is_some() {
             let images = split.test.spread(row["samples"].as_u64().unwrap() as usize);
-            let (normalization, lipschitz) = (&record.normalization, Some(lipschitz.as_slice()));
-            let found =
-                reconstruction(&model, &images, normalization, &Picard, 100, lipschitz, &mut |_, _| {}).unwrap();
+            let found = reconstruction(&examined, &images, &record.normalization, &Picard, 100, None).unwrap();
             // What float32 leaves before the steps in float64 differs on other processors.
             let ratio = found.normed_l2.0 / row["normed_l2"].as_f64().unwrap();
             assert!((0.9..1.1).contains(&ratio), "{:?} {row}", found.normed_l2);
@@ -91,7 +92,7 @@ fn the_cifar10_network_is_certified_and_in_the_model_card() {
     let folder = models().join("cifar10/c0.9");
     let (_, model) = RunDir::open(&folder).unwrap().load().unwrap();
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
-    assert!(Certificate::verify(&read("certificate.json"), &model, |_, _| {}).unwrap().certified);
+    assert!(model.prepare().verify(&read("certificate.json"), None).unwrap().certified().is_some());
     let evaluation: Value = serde_json::from_str(&read("evaluation.json")).unwrap();
     let number = |key: &str| evaluation[key].as_f64().unwrap();
     let (error, l2, largest) = (number("error_percent"), number("normed_l2"), number("largest_normed_l2"));

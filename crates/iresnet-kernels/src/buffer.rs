@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::{LANES, V, vectors_mut};
+use crate::lane::{LANES, V, vectors_mut};
 
 /// Bytes of a cache line; a vector that straddles two costs two loads.
 const LINE: usize = 64;

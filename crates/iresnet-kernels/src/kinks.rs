@@ -1,8 +1,8 @@
 //! Values near zero, where the derivative of ReLU jumps.
 
+use crate::lane::{LANES, V, vectors};
 use crate::level::{Level, leveled};
 use crate::simd::Simd;
-use crate::{LANES, V, vectors};
 
 /// Places and values of the first `lanes` lanes of a pack below `relative` times the root mean square of all of these in
 /// magnitude.

@@ -64,7 +64,7 @@ macro_rules! leveled {
     ($(#[$meta:meta])* $vis:vis fn $name:ident = $inner:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
-        $vis fn $name(level: $crate::Level, $($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name(level: $crate::level::Level, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
@@ -80,15 +80,72 @@ macro_rules! leveled {
                 match level {
                     // SAFETY: a level above the baseline only comes from `Level::available`, which detected these
                     // features on this processor.
-                    $crate::Level::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::level::Level::Avx512 => return unsafe { avx512($($arg),*) },
                     // SAFETY: as above.
-                    $crate::Level::Avx2 => return unsafe { avx2($($arg),*) },
-                    $crate::Level::Baseline => {}
+                    $crate::level::Level::Avx2 => return unsafe { avx2($($arg),*) },
+                    $crate::level::Level::Baseline => {}
                 }
             }
             _ = level;
-            $inner::<$crate::V>($($arg),*)
+            $inner::<$crate::lane::V>($($arg),*)
         }
     };
 }
 pub(crate) use leveled;
+
+/// Work outside this crate whose instructions are chosen at run time by [`dispatch`].
+///
+/// `run` and whatever arithmetic it calls must be `#[inline(always)]`, and closures in it small enough to be inlined, as
+/// in `leveled!`: other functions are compiled without the level's instructions.
+pub trait Leveled {
+    /// What the work gives.
+    type Output;
+
+    /// Does it. `FUSED` says whether the level multiplies and adds in one instruction; elsewhere `mul_add` is a slow call.
+    fn run<const FUSED: bool>(self) -> Self::Output;
+}
+
+/// Runs `work` compiled for [`Level::current`].
+pub fn dispatch<W: Leveled>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")]
+        fn avx512<W: Leveled>(work: W) -> W::Output {
+            work.run::<true>()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<W: Leveled>(work: W) -> W::Output {
+            work.run::<true>()
+        }
+        match Level::current() {
+            // SAFETY: `Level::current` only names a level that `Level::available` detected on this processor.
+            Level::Avx512 => return unsafe { avx512(work) },
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { avx2(work) },
+            Level::Baseline => {}
+        }
+    }
+    match cfg!(target_arch = "aarch64") {
+        true => work.run::<true>(),
+        false => work.run::<false>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_told_what_its_level_has() {
+        struct Fused;
+        impl Leveled for Fused {
+            type Output = bool;
+
+            #[inline(always)]
+            fn run<const FUSED: bool>(self) -> bool {
+                FUSED
+            }
+        }
+        assert_eq!(dispatch(Fused), Level::current() > Level::Baseline || cfg!(target_arch = "aarch64"));
+    }
+}

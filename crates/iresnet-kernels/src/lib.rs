@@ -10,51 +10,53 @@
 //! One portable source is compiled for AVX-512, AVX2 with FMA, and the baseline; the best one the processor has is
 //! chosen at run time. `IRESNET_SIMD=avx512|avx2|baseline` forces one. Results are bitwise repeatable for a given level,
 //! whatever the number of threads.
+//!
+//! # Modules
+//! Each imports only from rows above its own.
+//!
+//! | module | what |
+//! |---|---|
+//! | `lane`, `shape`, `pack` | lanes, sizes of images and convolutions, images to packs and back |
+//! | `simd`, `level`, `buffer` | sixteen lanes in registers, the level at run time, buffers that passes reuse |
+//! | `activation` | κ and κ' on lanes |
+//! | `dropout` | masks, and the counter-based generator that draws them |
+//! | `plane`, `source`, `output` | what a convolution reads and what becomes of its values |
+//! | `winograd` | 3x3 convolutions and their weight gradients in a transformed domain |
+//! | `conv` | convolutions and their weight gradients, by the faster kernel |
+//! | `block` | a residual block: forward, Jacobian products, gradients |
+//! | `batchnorm` | a block with BatchNorm in training |
+//! | `power`, `kinks` | power iteration for a convolution's norm, values near ReLU's kink |
+//! | [`mod@reference`], `precise` | a block in float64: by its definition, and with a bound on its own rounding |
 
 mod activation;
 mod batchnorm;
 mod block;
 mod buffer;
 mod conv;
-mod double;
-mod gradient;
+mod dropout;
 mod kinks;
-mod layout;
+mod lane;
 mod level;
+mod output;
+mod pack;
+mod plane;
 mod power;
+mod precise;
 pub mod reference;
+mod shape;
 mod simd;
 mod source;
 mod winograd;
-mod winograd_gradient;
 
 pub use activation::Activation;
 pub use batchnorm::{BatchNormTape, Moments};
 pub use block::{Affine, BlockPlan, BlockShape, Purpose};
 pub use buffer::{Workspace, with_workspace};
-pub use double::DoubleBlock;
+pub use dropout::{DropoutKey, DropoutMask, dropout_bits};
 pub use kinks::near_zero;
-pub use layout::{ImageShape, pack, pixel_shuffle, pixel_unshuffle, unpack};
-pub use level::Level;
-pub use power::{ConvShape, PowerJob, outer_correlation, power_iterations};
-pub use source::DropoutMask;
-
-/// Images side by side in one pack.
-pub const LANES: usize = 16;
-
-/// One value of each of the [`LANES`] images.
-pub(crate) type V = [f32; LANES];
-
-/// A flat slice as vectors.
-pub(crate) fn vectors(slice: &[f32]) -> &[V] {
-    let (vectors, rest) = slice.as_chunks::<LANES>();
-    assert!(rest.is_empty(), "a pack has a multiple of {LANES} values");
-    vectors
-}
-
-/// A flat slice as vectors, mutable.
-pub(crate) fn vectors_mut(slice: &mut [f32]) -> &mut [V] {
-    let (vectors, rest) = slice.as_chunks_mut::<LANES>();
-    assert!(rest.is_empty(), "a pack has a multiple of {LANES} values");
-    vectors
-}
+pub use lane::LANES;
+pub use level::{Level, Leveled, dispatch};
+pub use pack::{pack, pixel_shuffle, pixel_unshuffle, unpack};
+pub use power::{PowerJob, outer_correlation, power_iterations};
+pub use precise::PreciseBlock;
+pub use shape::{ConvShape, ImageShape};

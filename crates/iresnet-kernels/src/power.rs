@@ -5,43 +5,10 @@
 
 use rayon::prelude::*;
 
+use crate::lane::{LANES, V};
 use crate::level::{Level, leveled};
+use crate::shape::ConvShape;
 use crate::simd::{Simd, dot};
-use crate::{LANES, V};
-
-/// Geometry of a convolution, stride 1 and zero 'same' padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvShape {
-    /// Input channels.
-    pub in_channels: usize,
-    /// Output channels.
-    pub out_channels: usize,
-    /// Side of the kernel, odd.
-    pub kernel: usize,
-    /// Height of the images.
-    pub height: usize,
-    /// Width of the images.
-    pub width: usize,
-}
-
-impl ConvShape {
-    /// Height, width and kernel of the operator: 1x1 kernels act as a matrix on single pixels.
-    fn extent(&self) -> (usize, usize) {
-        if self.kernel == 1 { (1, 1) } else { (self.height, self.width) }
-    }
-
-    /// Length of `u`: `out * height * width`, or `out` for 1x1 kernels.
-    pub fn left_len(&self) -> usize {
-        let (h, w) = self.extent();
-        self.out_channels * h * w
-    }
-
-    /// Length of `v`: `in * height * width`, or `in` for 1x1 kernels.
-    pub fn right_len(&self) -> usize {
-        let (h, w) = self.extent();
-        self.in_channels * h * w
-    }
-}
 
 /// One convolution whose power iteration is to be advanced.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The plain definition in float64, one loop an index: what every kernel is tested against.
 
-use crate::{Activation, BlockShape};
+use crate::activation::Activation;
+use crate::block::BlockShape;
 
 /// The blocks of the paper's and the ICML networks: channels, bottleneck, side of the image.
 pub const NETWORK_BLOCKS: [(usize, usize, usize); 9] = [
@@ -36,6 +37,26 @@ pub fn activate(kind: Activation, z: f64) -> f64 {
         Activation::Softplus => z.max(0.0) + (-z.abs()).exp().ln_1p(),
         Activation::LipSwish => z / (1.0 + (-z).exp()) / 1.1,
     }
+}
+
+/// `κ'(z)`; 0 at the kink of ReLU, as in PyTorch.
+pub fn derivative(kind: Activation, z: f64) -> f64 {
+    match kind {
+        Activation::Relu => f64::from(u8::from(z > 0.0)),
+        Activation::Elu => {
+            if z > 0.0 {
+                1.0
+            } else {
+                z.exp()
+            }
+        }
+        Activation::Softplus => sigmoid(z),
+        Activation::LipSwish => sigmoid(z) * (1.0 + z * sigmoid(-z)) / 1.1,
+    }
+}
+
+fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
 }
 
 /// Convolution of one image `[in, h, w]` with `[out, in, k, k]` weights, stride 1, zero 'same' padding.

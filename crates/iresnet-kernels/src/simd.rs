@@ -1,9 +1,9 @@
 //! Sixteen lanes as the registers of each level hold them: one AVX-512 register, two of AVX2, or an array.
 //!
-//! Kernels are generic over [`Simd`] and compiled once a level by [`crate::level::leveled`]; arrays alone would leave it
+//! Kernels are generic over [`Simd`] and compiled once a level by `leveled!`; arrays alone would leave it
 //! to the optimiser whether sums stay in registers.
 
-use crate::{LANES, V};
+use crate::lane::{LANES, V};
 
 /// Arithmetic on [`LANES`] float32 lanes.
 ///
@@ -41,6 +41,8 @@ pub(crate) trait Simd: Copy {
     fn if_positive(condition: Self, yes: Self, no: Self) -> Self;
     /// The lanes whose bit is set, 0 in the others.
     fn keep(self, bits: u16) -> Self;
+    /// Bit l says whether lane l is below the bound.
+    fn below(values: [u32; LANES], bound: u32) -> u16;
     /// Sixteen vectors as the rows of a matrix, transposed.
     fn transpose(rows: [Self; LANES]) -> [Self; LANES];
 
@@ -139,6 +141,14 @@ impl Simd for V {
         std::array::from_fn(|l| if bits >> l & 1 == 1 { self[l] } else { 0.0 })
     }
     #[inline(always)]
+    fn below(values: [u32; LANES], bound: u32) -> u16 {
+        let mut bits = 0;
+        for l in 0..LANES {
+            bits |= u16::from(values[l] < bound) << l;
+        }
+        bits
+    }
+    #[inline(always)]
     fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
         std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
     }
@@ -170,8 +180,8 @@ pub(crate) use x86::{Avx2, Avx512};
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Simd, V};
-    use crate::LANES;
+    use super::Simd;
+    use crate::lane::{LANES, V};
 
     /// Two AVX2 registers.
     #[derive(Clone, Copy)]
@@ -252,6 +262,13 @@ mod x86 {
         #[inline(always)]
         fn keep(self, bits: u16) -> Self {
             Avx512(unsafe { _mm512_maskz_mov_ps(bits, self.0) })
+        }
+        #[inline(always)]
+        fn below(values: [u32; LANES], bound: u32) -> u16 {
+            unsafe {
+                let values = _mm512_loadu_si512(values.as_ptr().cast());
+                _mm512_cmplt_epu32_mask(values, _mm512_set1_epi32(bound.cast_signed()))
+            }
         }
         // Pairs of rows, then pairs of pairs within 128 bits, then the 128-bit quarters in two steps.
         #[inline(always)]
@@ -375,6 +392,19 @@ mod x86 {
                 let low = _mm256_cmpeq_epi32(_mm256_and_si256(low, places), places);
                 let high = _mm256_cmpeq_epi32(_mm256_and_si256(high, places), places);
                 Avx2(_mm256_and_ps(self.0, _mm256_castsi256_ps(low)), _mm256_and_ps(self.1, _mm256_castsi256_ps(high)))
+            }
+        }
+        #[inline(always)]
+        fn below(values: [u32; LANES], bound: u32) -> u16 {
+            unsafe {
+                // The comparison is of signed numbers.
+                let sign = _mm256_set1_epi32(i32::MIN);
+                let bound = _mm256_xor_si256(_mm256_set1_epi32(bound.cast_signed()), sign);
+                let half = |from: &[u32]| {
+                    let values = _mm256_xor_si256(_mm256_loadu_si256(from.as_ptr().cast()), sign);
+                    _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bound, values)))
+                };
+                (half(&values[..8]) | half(&values[8..]) << 8) as u16
             }
         }
         #[inline(always)]

@@ -2,25 +2,10 @@
 
 use crate::activation::Activation;
 use crate::buffer::Buffer;
-use crate::conv::Plane;
+use crate::dropout::DropoutMask;
+use crate::lane::V;
+use crate::plane::{Plane, clear_border};
 use crate::simd::Simd;
-use crate::{LANES, V};
-
-/// Dropout on the input of the last convolution.
-#[derive(Clone, Copy, Debug)]
-pub struct DropoutMask<'a> {
-    /// `[pack][channel][y][x]`; bit l keeps lane l.
-    pub bits: &'a [u16],
-    /// What kept values are multiplied by.
-    pub scale: f32,
-}
-
-impl<'a> DropoutMask<'a> {
-    /// The part of pack number `pack`, of `len` values a lane.
-    pub fn of_pack(&self, pack: usize, len: usize) -> DropoutMask<'a> {
-        DropoutMask { bits: &self.bits[pack * len..(pack + 1) * len], scale: self.scale }
-    }
-}
 
 /// What stands before a convolution: an affine map per channel, if there is one, then κ; or nothing at all.
 #[derive(Clone, Copy, Debug, Default)]
@@ -159,23 +144,6 @@ impl<'a> Source<'a> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Zeroes the border of a bordered buffer.
-#[inline(always)]
-fn clear_border(plane: Plane, buffer: &mut [V]) {
-    let (b, stride) = (plane.border, plane.row_stride());
-    if b == 0 {
-        return;
-    }
-    for channel in buffer.chunks_exact_mut(plane.channel_stride()) {
-        channel[..b * stride].fill([0.0; LANES]);
-        channel[(b + plane.height) * stride..].fill([0.0; LANES]);
-        for row in channel.chunks_exact_mut(stride) {
-            row[..b].fill([0.0; LANES]);
-            row[b + plane.width..].fill([0.0; LANES]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Figure 2: the norm of every convolution, and all singular values of one, several networks side by side.
 
-use iresnet::spectrum::{LayerSpectrum, Spectrum};
+use iresnet::spectra::{LayerSpectrum, Spectrum};
 use serde::{Deserialize, Serialize};
 
 use crate::Progress;
@@ -57,7 +57,7 @@ pub const FAINT: f64 = 1e-3;
 
 /// Computes the spectra of one network; the chosen layer is the first convolution of the middle block.
 pub fn norms(network: &Network, progress: Progress<'_>) -> NetworkNorms {
-    let weights = network.model.effective_weights();
+    let weights = network.model.weights_in_use();
     let layers = weights.layers(network.model.layout());
     let spectrum = Spectrum::of(&layers, progress);
     NetworkNorms::of(&network.label(), &spectrum, network.model.layout().num_blocks() / 2 * 3)
@@ -168,7 +168,7 @@ mod tests {
     fn spectrum(blocks: &[usize]) -> Spectrum {
         let config = ModelConfig { blocks: blocks.to_vec(), ..ModelConfig::preset("digits").unwrap() };
         let model = config.init(Input { channels: 1, height: 4, width: 4, classes: 3 }, 1).unwrap();
-        Spectrum::of(&model.effective_weights().layers(model.layout()), |_, _| {})
+        Spectrum::of(&model.weights_in_use().layers(model.layout()), None)
     }
 
     #[test]
@@ -203,8 +203,8 @@ mod tests {
         let model = ModelConfig { blocks: vec![1, 1], ..ModelConfig::preset("digits").unwrap() };
         let mut model = model.init(Input { channels: 1, height: 4, width: 4, classes: 3 }, 1).unwrap();
         let faint = |model: &iresnet::model::IResNet| {
-            let weights = model.effective_weights();
-            NetworkNorms::of("a", &Spectrum::of(&weights.layers(model.layout()), |_, _| {}), 0).faint_blocks
+            let weights = model.weights_in_use();
+            NetworkNorms::of("a", &Spectrum::of(&weights.layers(model.layout()), None), 0).faint_blocks
         };
         assert_eq!(faint(&model), 0);
         let conv = model.layout().convs().next().unwrap().weight.clone();

@@ -7,8 +7,9 @@ use iresnet::solve::Picard;
 use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
 
-use crate::inversion::Inversion;
 use crate::networks::Network;
+use crate::progress::tell;
+use crate::round_trip::RoundTrip;
 use crate::{LabError, Progress};
 
 /// Iterations a block that are shown.
@@ -69,16 +70,16 @@ pub fn originals(record: &RunRecord, data: &Split) -> Figure3 {
 /// A refuted certificate.
 pub fn reconstructions(network: &Network, data: &Split, progress: Progress<'_>) -> Result<Reconstructions, LabError> {
     let shown = shown(data);
-    let (record, inversion) = (&network.record, Inversion::new(network, &shown));
+    let (record, trip) = (&network.record, RoundTrip::new(network, &shown));
     let (mut pixels, mut errors) = (Vec::new(), Vec::new());
     let (mut done, all) = (0, COUNTS.iter().sum());
     for count in COUNTS {
-        let reconstructed = inversion.invert(&Picard, count)?;
+        let reconstructed = trip.invert(&Picard, count)?;
         let images = reconstructed.images.chunks_exact(shown.image_len());
         pixels.push(images.flat_map(|image| record.normalization.to_pixels(image, record.white())).collect());
         errors.push(Measure(reconstructed.mean_error()));
         done += count;
-        progress(done, all);
+        tell(progress, done, all);
     }
     Ok(Reconstructions { model: network.label(), pixels, errors })
 }

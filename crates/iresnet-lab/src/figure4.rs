@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::chart::{Chart, Colour, Series, Stroke};
 use crate::figure3::COUNTS;
-use crate::inversion::Inversion;
 use crate::networks::Network;
+use crate::progress::tell;
+use crate::round_trip::RoundTrip;
 use crate::{LabError, Progress};
 
 /// Errors whose price is given.
@@ -54,22 +55,22 @@ pub struct Figure4 {
 /// # Errors
 /// A refuted certificate.
 pub fn curves(network: &Network, data: &Split, progress: Progress<'_>) -> Result<Vec<Curve>, LabError> {
-    let inversion = Inversion::new(network, &data.test.spread(SAMPLES));
+    let trip = RoundTrip::new(network, &data.test.spread(SAMPLES));
     let all: usize = COUNTS.iter().sum();
     Ok(vec![
-        curve(network, &inversion, "picard", &Picard, &|done| progress(done, 2 * all))?,
-        curve(network, &inversion, "anderson", &Anderson::default(), &|done| progress(all + done, 2 * all))?,
+        curve(network, &trip, "picard", &Picard, |done| tell(progress, done, 2 * all))?,
+        curve(network, &trip, "anderson", &Anderson::default(), |done| tell(progress, all + done, 2 * all))?,
     ])
 }
 
 fn curve<S: Solver<f32>>(
     network: &Network,
-    inversion: &Inversion,
+    trip: &RoundTrip,
     name: &str,
     solver: &S,
-    progress: &dyn Fn(usize),
+    progress: impl Fn(usize),
 ) -> Result<Curve, LabError> {
-    let error = |count: usize| -> Result<f64, LabError> { Ok(inversion.invert(solver, count)?.mean_error()) };
+    let error = |count: usize| -> Result<f64, LabError> { Ok(trip.invert(solver, count)?.mean_error()) };
     let (mut errors, mut done) = (Vec::new(), 0);
     for count in COUNTS {
         errors.push(error(count)?);

@@ -4,14 +4,15 @@ use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use iresnet::Device;
 use iresnet::certificate::Certificate;
+use iresnet::config::Norm;
 use iresnet::data::Split;
-use iresnet::model::{IResNet, Norm};
-use iresnet::train::{Ended, Progress, RunDir, RunError, RunRecord, train};
+use iresnet::device::Cpu;
+use iresnet::model::{Examined, IResNet};
+use iresnet::train::{Ended, RunDir, RunError, RunRecord, RunState, Together, train};
 
 use crate::LabError;
-use crate::reproduce::Watcher;
+use crate::watcher::Watcher;
 
 /// The six normalisations, in the paper's order.
 pub const MODELS: [Norm; 6] = [
@@ -40,16 +41,16 @@ pub struct Network {
     /// The weights of the last epoch.
     pub model: IResNet,
     /// Its training.
-    pub progress: Progress,
+    pub state: RunState,
     /// SHA-256 of its file of weights.
     pub file_sha256: String,
-    certificate: OnceCell<Certificate>,
+    examined: OnceCell<Examined>,
 }
 
 impl Network {
     /// A network whose file of weights has the checksum `file_sha256`.
-    pub fn new(record: RunRecord, model: IResNet, progress: Progress, file_sha256: String) -> Self {
-        Network { record, model, progress, file_sha256, certificate: OnceCell::new() }
+    pub fn new(record: RunRecord, model: IResNet, state: RunState, file_sha256: String) -> Self {
+        Network { record, model, state, file_sha256, examined: OnceCell::new() }
     }
 
     /// `vanilla`, `batch-norm`, `c = 0.9` and so on.
@@ -67,9 +68,14 @@ impl Network {
         self.record.model.norm.coeff()
     }
 
-    /// What is proved of it; computed at the first call.
+    /// The network with what is proved of it; examined at the first call.
+    pub fn examined(&self) -> &Examined {
+        self.examined.get_or_init(|| self.model.prepare().examine(None))
+    }
+
+    /// What is proved of it.
     pub fn certificate(&self) -> &Certificate {
-        self.certificate.get_or_init(|| Certificate::of(&self.model, |_, _| {}))
+        self.examined().certificate()
     }
 }
 
@@ -108,19 +114,20 @@ pub fn networks(
         record.model.norm = norm;
         let dir = RunDir::create(&out.join(run_name(norm)), &record, true)?;
         let later = MODELS[place + 1..].iter().map(missing).sum();
-        let trained = train(&dir, &record, data, &Device::flex(), stop, &mut watcher.training(place, norm, later));
+        let trained =
+            train(&dir, &record, data, Together::alone(&Cpu), stop, &mut watcher.training(place, norm, later));
         if let Err(error @ RunError::Diverged { .. }) = &trained {
             watcher.diverged(norm, error);
             networks.diverged.push(norm.label());
             continue;
         }
-        let (_, progress, ended) = trained?;
+        let (_, state, ended) = trained?;
         if ended == Ended::Stopped || stop.load(Ordering::Relaxed) {
             return Err(LabError::Stopped);
         }
         // The configuration and the weights of the folder, which another version may have trained.
         let (record, model, file_sha256) = dir.load_with_sha256()?;
-        networks.trained.push(Network::new(record, model, progress, file_sha256));
+        networks.trained.push(Network::new(record, model, state, file_sha256));
     }
     Ok(networks)
 }

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use iresnet::data::{CIFAR10_CLASSES, Split};
+use iresnet::data::{CIFAR10_CLASSES, Input, Split};
 use iresnet::evaluate::{error_percent, reconstruction};
 use iresnet::measure::Measure;
-use iresnet::model::Input;
 use iresnet::solve::{Outcome, Picard};
 use iresnet::train::RunRecord;
 use serde::{Deserialize, Serialize};
 
 use crate::networks::Network;
+use crate::progress::tell;
 use crate::{LabError, Progress};
 
 /// Iterations a block, as in the paper.
@@ -104,15 +104,13 @@ pub struct Row {
 pub fn row(network: &Network, data: &Split, samples: usize, progress: Progress<'_>) -> Result<Row, LabError> {
     let (model, normalization) = (&network.model, &network.record.normalization);
     let certificate = network.certificate();
-    let lipschitz = certificate.contractions(model);
     let test = data.test.spread(samples);
     let all = data.test.len() + test.len();
-    let error_percent = error_percent(model, &data.test, normalization, &mut |done, _| progress(done, all));
+    let classified = |done, _| tell(progress, done, all);
+    let error_percent = error_percent(model, &data.test, normalization, Some(&classified));
     let begun = Instant::now();
-    let inverse =
-        reconstruction(model, &test, normalization, &Picard, ITERATIONS, lipschitz.as_deref(), &mut |done, _| {
-            progress(data.test.len() + done, all);
-        })?;
+    let inverted = |done, _| tell(progress, data.test.len() + done, all);
+    let inverse = reconstruction(network.examined(), &test, normalization, &Picard, ITERATIONS, Some(&inverted))?;
     let inverse_seconds = begun.elapsed().as_secs_f64();
     Ok(Row {
         model: network.label(),
@@ -126,9 +124,9 @@ pub fn row(network: &Network, data: &Split, samples: usize, progress: Progress<'
         outcomes: inverse.outcomes,
         guaranteed_inverse: certificate.certified,
         largest_block_lipschitz: certificate.largest_block_lipschitz(),
-        epochs: network.progress.epoch,
+        epochs: network.state.epoch,
         seed: network.record.seed,
-        training_seconds: network.progress.epochs.iter().map(|e| e.seconds).sum(),
+        training_seconds: network.state.epochs.iter().map(|e| e.seconds).sum(),
         inverse_seconds,
         file_sha256: network.file_sha256.clone(),
     })

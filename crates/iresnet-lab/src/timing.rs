@@ -7,8 +7,9 @@ use iresnet::solve::Picard;
 use serde::{Deserialize, Serialize};
 
 use crate::Progress;
-use crate::inversion::Inversion;
 use crate::networks::Network;
+use crate::progress::tell;
+use crate::round_trip::RoundTrip;
 
 /// Images a call.
 const IMAGES: usize = 100;
@@ -57,15 +58,15 @@ pub fn seconds(calls: usize, mut call: impl FnMut()) -> Vec<f64> {
 
 /// Times the trunk of `network` forward, and Picard's method with every iteration made, converged or not.
 pub fn timing(network: &Network, data: &Split, progress: Progress<'_>) -> Timing {
-    let inversion = Inversion::new(network, &data.test.spread(IMAGES));
+    let trip = RoundTrip::new(network, &data.test.spread(IMAGES));
     let time = |what: String, call: &dyn Fn()| {
         let seconds = seconds(CALLS, call);
         Call { what, best_seconds: seconds[0], median_seconds: seconds[CALLS / 2] }
     };
-    let mut rows = vec![time("forward".into(), &|| inversion.forward())];
+    let mut rows = vec![time("forward".into(), &|| trip.forward())];
     for iterations in ITERATIONS {
-        rows.push(time(format!("{iterations} iterations"), &|| inversion.iterate(&Picard, iterations)));
-        progress(rows.len() - 1, ITERATIONS.len());
+        rows.push(time(format!("{iterations} iterations"), &|| trip.iterate(&Picard, iterations)));
+        tell(progress, rows.len() - 1, ITERATIONS.len());
     }
-    Timing { model: network.label(), images: inversion.samples(), calls: CALLS, rows }
+    Timing { model: network.label(), images: trip.samples(), calls: CALLS, rows }
 }

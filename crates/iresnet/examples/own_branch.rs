@@ -1,42 +1,43 @@
-//! A residual branch of one's own in an invertible sequence: `cargo run --release --example own_branch`.
+//! A residual branch of one's own in an invertible chain: `cargo run --release -p iresnet --example own_branch`.
 //!
-//! Anything with a value and a Lipschitz bound will do; here `g(x) = 0.6 sin(x)`, component by component.
+//! Anything with a value and a Lipschitz bound will do; here `g(x) = 0.6 sin(x)`, component by component. With products
+//! with the Jacobian there are log-determinants too.
 
-use iresnet::residual::{Sequence, pack, unpack};
-use iresnet::solve::{Branch, Picard, Stop};
+use iresnet::flow::layers::Residual;
+use iresnet::flow::{Batch, Bijection, Chain, ImageShape, vector};
+use iresnet::solve::{Branch, Picard, SolveBy, Stop};
 
 struct Sine;
 
 impl Branch<f64> for Sine {
-    type Scratch = ();
-
-    fn len(&self) -> usize {
-        2
+    fn shape(&self) -> ImageShape {
+        vector(2)
     }
 
-    fn value(&self, x: &[f64], out: &mut [f64], _scratch: &mut ()) {
+    fn value(&self, x: &[f64], out: &mut [f64]) {
         out.iter_mut().zip(x).for_each(|(out, x)| *out = 0.6 * x.sin());
     }
 
     fn lipschitz(&self) -> Option<f64> {
         Some(0.6)
     }
+
+    fn jvp(&self, x: &[f64], v: &[f64], out: &mut [f64]) {
+        out.iter_mut().zip(x.iter().zip(v)).for_each(|(out, (x, v))| *out = 0.6 * x.cos() * v);
+    }
 }
 
 fn main() {
-    let network = Sequence { branches: vec![Sine, Sine, Sine] };
+    let chain = Chain::new::<f64>(vec![Residual::new(Sine), Residual::new(Sine), Residual::new(Sine)]);
     let points = [0.5, -1.0, 2.0, 3.0, -4.0, 0.0];
-    let latent = network.forward(&pack(&points, 2));
+    let x = Batch::pack(&points, vector(2));
     let stop = Stop { tolerance: Some(1e-12), max_iterations: 200 };
-    let inverse = network.inverse(&latent, 3, &Picard, stop).expect("the bound is true");
-    for ((point, back), bar) in points.chunks(2).zip(unpack(&inverse.x, 2, 3).chunks(2)).zip(&inverse.error_bars) {
-        println!("{point:?} came back as {back:?}, off by at most {:.1e}", bar.expect("the blocks have bounds"));
+    let inverse = chain.inverse(chain.forward(x.clone()), SolveBy::new(&Picard, stop)).expect("the bound is true");
+    let back = inverse.x.unpack();
+    for ((point, back), bar) in points.chunks(2).zip(back.chunks(2)).zip(&inverse.error_bars) {
+        println!("{point:?} came back as {back:?}, off by at most {:.1e}", bar.expect("the layers have bounds"));
     }
-    let audit = network.audit();
-    println!(
-        "invertible: {}, Lip(F) <= {:.3}, Lip(F^-1) <= {:.3}",
-        audit.invertible,
-        audit.forward.unwrap(),
-        audit.inverse.unwrap()
-    );
+    let bounds = chain.bounds();
+    let (forward, inverse) = (bounds.forward.expect("bounded"), bounds.inverse.expect("invertible"));
+    println!("Lip(F) <= {forward:.3}, Lip(F^-1) <= {inverse:.3}, ln |det J| = {:.3?}", chain.log_det(&x));
 }

@@ -4,7 +4,6 @@
 
 use std::path::Path;
 
-use iresnet::Device;
 use iresnet::data::{self, Augmentation, Loader};
 use iresnet::model::{Dropout, DropoutKey, IResNet, Input, Memory, Norm};
 use iresnet::train::{RunConfig, RunDir};
@@ -17,7 +16,7 @@ type Batch = (Vec<f32>, Vec<u32>);
 /// A trained network with batches of its data.
 fn trained(run: &str, count: usize) -> Result<(IResNet, Vec<Batch>), Box<dyn std::error::Error>> {
     let (record, model) = RunDir::open(Path::new(run))?.load()?;
-    let split = data::load(&record.data, &data::default_dir(), &())?;
+    let split = data::load(&record.data, &data::default_dir(), None)?;
     let augmentation = Augmentation { shift: record.train.shift, flip: record.train.flip };
     let loader = Loader::train(&split.train, &record.normalization, augmentation, BATCH, 1, 0, 0);
     Ok((model, loader.take(count).map(|batch| (batch.images, batch.labels)).collect()))
@@ -54,9 +53,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (step, (images, labels)) in batches.into_iter().enumerate() {
         let probability = model.config().dropout;
         let key = DropoutKey { seed: 1, step: step as u64, probability };
-        let dropout = (probability > 0.0).then_some(Dropout::Drawn(key));
-        let one = reversible.differentiate(images.clone(), &labels, dropout.clone(), &Device::flex());
-        let other = model.differentiate(images, &labels, dropout, &Device::flex());
+        let dropout = (probability > 0.0).then(|| Dropout::drawn(key));
+        let images = model.layout().view(&images);
+        let one = reversible.differentiate(images, &labels, dropout.as_ref());
+        let other = model.differentiate(images, &labels, dropout.as_ref());
         let (a, b) = (&one.gradients.trunk, &other.gradients.trunk);
         // A layer whose gradient is a millionth of the whole has nothing but rounding in it.
         let norm = |values: &[f32]| values.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();

@@ -2,26 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use burn::Tensor;
-use burn::tensor::Device;
+use iresnet_flow::Progress;
+use iresnet_flow::solve::{Contradiction, Outcome, Solver, Stop, ToleranceOn};
 use serde::Serialize;
 
 use crate::data::{Dataset, Loader, Normalization};
+use crate::device::{Cpu, Device};
 use crate::measure::Measure;
-use crate::model::{IResNet, count_correct, is_fused};
-use crate::solve::{Contradiction, Outcome, Solver, Stop, ToleranceOn};
+use crate::model::{Examined, IResNet, Inversion, count_correct};
 
 /// Images a batch in evaluation.
 const BATCH: usize = 256;
 
 /// Percentage of `data` that the network classifies wrongly; `progress` gets images done and images in all.
-pub fn error_percent(
-    model: &IResNet,
-    data: &Dataset,
-    normalization: &Normalization,
-    progress: &mut dyn FnMut(usize, usize),
-) -> f64 {
-    error_percent_on(model, data, normalization, &Device::flex(), progress)
+pub fn error_percent(model: &IResNet, data: &Dataset, normalization: &Normalization, progress: Progress<'_>) -> f64 {
+    error_percent_on(model, data, normalization, &Cpu, progress)
 }
 
 /// [`error_percent`] of the network as `device` computes it: another device rounds differently, and an image whose two
@@ -30,14 +25,14 @@ pub fn error_percent_on(
     model: &IResNet,
     data: &Dataset,
     normalization: &Normalization,
-    device: &Device,
-    progress: &mut dyn FnMut(usize, usize),
+    device: &dyn Device,
+    progress: Progress<'_>,
 ) -> f64 {
     let (mut correct, mut seen) = (0, 0);
     for_each_logits(model, data, normalization, device, |logits, labels| {
         correct += count_correct(logits, labels);
         seen += labels.len();
-        progress(seen, data.len());
+        tell(progress, seen, data.len());
     });
     100.0 * (1.0 - correct as f64 / seen.max(1) as f64)
 }
@@ -47,22 +42,19 @@ pub(crate) fn for_each_logits(
     model: &IResNet,
     data: &Dataset,
     normalization: &Normalization,
-    device: &Device,
+    device: &dyn Device,
     mut visit: impl FnMut(&[f32], &[u32]),
 ) {
-    let input = model.layout().input;
-    // The fused kernels are prepared once for all batches.
-    let fused = is_fused(device).then(|| model.fixed_trunk());
     for batch in Loader::evaluate(data, normalization, BATCH) {
-        let n = batch.labels.len();
-        let logits = match &fused {
-            Some(trunk) => model.classify(model.latent_tensor(trunk.forward(&batch.images), n, device)),
-            None => {
-                let shape = [n, input.channels, input.height, input.width];
-                model.forward(Tensor::<1>::from_floats(batch.images.as_slice(), device).reshape(shape)).logits
-            }
-        };
-        visit(&logits.into_data().try_into_vec::<f32>().expect("float32 logits"), &batch.labels);
+        let logits = device.forward(model, model.layout().view(&batch.images)).logits;
+        visit(logits.as_slice().expect("a new array"), &batch.labels);
+    }
+}
+
+/// Tells of progress where somebody listens.
+pub(crate) fn tell(progress: Progress<'_>, done: usize, all: usize) {
+    if let Some(progress) = progress {
+        progress(done, all);
     }
 }
 
@@ -88,34 +80,32 @@ pub struct Reconstruction {
     pub tolerance_on: ToleranceOn,
 }
 
-/// Inverts the latents of all images of `data` with at most `max_iterations` a block and compares; `lipschitz` holds
-/// certified constants of all blocks.
+/// Inverts the latents of all images of `data` with at most `max_iterations` a block and compares.
 ///
 /// A certified network's images end earlier at the rounding of float32, where nothing changes any more. Any other network
 /// makes every iteration, whatever comes of it, unless steps grow a million-fold.
 ///
 /// # Errors
-/// Steps that contradict the certified constants.
-pub fn reconstruction<S: Solver<f32>>(
-    model: &IResNet,
+/// Steps that contradict the certificate.
+pub fn reconstruction(
+    network: &Examined,
     data: &Dataset,
     normalization: &Normalization,
-    solver: &S,
+    solver: &dyn Solver<f32>,
     max_iterations: usize,
-    lipschitz: Option<&[f64]>,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: Progress<'_>,
 ) -> Result<Reconstruction, Contradiction> {
-    let trunk = model.fixed_trunk();
-    let len = data.image_len();
+    let (len, layout) = (data.image_len(), network.network().layout());
     let (mut errors, mut outcomes) = (Vec::new(), BTreeMap::new());
     let (mut tolerance_on, mut iterations, mut distance) = (ToleranceOn::Residual, 0, 0.0);
     for batch in Loader::evaluate(data, normalization, BATCH) {
-        let n = batch.labels.len();
-        let latent = trunk.forward_to_invert(&batch.images, lipschitz);
-        let inverse = |tolerance| trunk.inverse(&latent, n, solver, Stop { tolerance, max_iterations }, lipschitz);
+        let latents = network.latents(layout.view(&batch.images));
+        let inverse =
+            |tolerance| network.inverse_without_bars(latents.view(), solver, Stop { tolerance, max_iterations });
         let judged = inverse(Some(0.0))?;
-        judged.1.images.iter().for_each(|image| *outcomes.entry(image.outcome).or_default() += 1);
-        let (reconstructed, report) = if lipschitz.is_some() { judged } else { inverse(None)? };
+        judged.report.images.iter().for_each(|image| *outcomes.entry(image.outcome).or_default() += 1);
+        let Inversion { images, report } = if network.certified().is_some() { judged } else { inverse(None)? };
+        let reconstructed = images.as_slice().expect("a new array");
         for (x, y) in batch.images.chunks_exact(len).zip(reconstructed.chunks_exact(len)) {
             errors.push(normed_l2(x, y));
             let apart = squared_distance(x, y).sqrt();
@@ -123,7 +113,7 @@ pub fn reconstruction<S: Solver<f32>>(
         }
         iterations += report.images.iter().map(|image| image.iterations).sum::<usize>();
         tolerance_on = report.tolerance_on;
-        progress(errors.len(), data.len());
+        tell(progress, errors.len(), data.len());
     }
     let samples = errors.len();
     Ok(Reconstruction {
@@ -131,7 +121,7 @@ pub fn reconstruction<S: Solver<f32>>(
         largest_normed_l2: Measure(errors.iter().copied().fold(f64::NAN, f64::max)),
         distance: Measure(distance / samples.max(1) as f64),
         samples,
-        iterations: iterations as f64 / (samples * model.layout().num_blocks()).max(1) as f64,
+        iterations: iterations as f64 / (samples * layout.num_blocks()).max(1) as f64,
         outcomes,
         tolerance_on,
     })

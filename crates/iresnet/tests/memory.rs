@@ -1,6 +1,5 @@
 //! Every way to keep less gives the gradients of the way that keeps all.
 
-use iresnet::Device;
 use iresnet::model::{Activation, Differentiated, Dropout, DropoutKey, IResNet, Input, Memory, ModelConfig, Norm};
 
 const INPUT: Input = Input { channels: 1, height: 8, width: 8, classes: 10 };
@@ -13,10 +12,10 @@ fn network(norm: Norm, activation: Activation) -> IResNet {
 }
 
 fn differentiate(model: &IResNet) -> Differentiated {
-    let images = (0..BATCH * 64).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
+    let images: Vec<f32> = (0..BATCH * 64).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
-    let dropout = Dropout::Drawn(DropoutKey { seed: 1, step: 2, probability: 0.1 });
-    model.differentiate(images, &labels, Some(dropout), &Device::flex())
+    let dropout = Dropout::drawn(DropoutKey { seed: 1, step: 2, probability: 0.1 });
+    model.differentiate(model.layout().view(&images), &labels, Some(&dropout))
 }
 
 fn with(model: &IResNet, memory: Memory) -> Differentiated {
@@ -79,8 +78,9 @@ fn one_image_leaves_fifteen_lanes_empty() {
     let mut reversible = model.clone();
     reversible.set_memory(Memory::Reversible).unwrap();
     let image: Vec<f32> = (0..64).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
-    let one = reversible.differentiate(image.clone(), &[3], None, &Device::flex());
-    let other = model.differentiate(image, &[3], None, &Device::flex());
+    let view = model.layout().view(&image);
+    let one = reversible.differentiate(view, &[3], None);
+    let other = model.differentiate(view, &[3], None);
     let error = distance(&one.gradients.trunk, &other.gradients.trunk);
     assert!(error < 1e-4, "{error:e}");
 }

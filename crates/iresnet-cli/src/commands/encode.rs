@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use iresnet::Device;
 use iresnet::model::argmax;
 use iresnet::train::{RunDir, write_atomically};
 use serde::Serialize;
 
-use super::Verdict;
-use super::images::ImageArgs;
+use super::verdict::Verdict;
+use crate::inputs::ImageArgs;
+use crate::output::{self, out};
 
 #[derive(Args, Debug)]
 pub struct EncodeArgs {
@@ -39,14 +39,15 @@ pub fn run(args: EncodeArgs) -> Result<Verdict> {
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let images = args.images.load(&record)?;
     // In float64: images come back closer from these.
-    let latents = model.fixed_trunk().forward_precise(&images.values);
-    let logits = model.classify(model.latent_tensor(latents.clone(), images.names.len(), &Device::flex()));
-    let logits = logits.into_data().try_into_vec::<f32>().expect("float32 logits");
+    let network = model.prepare();
+    let latents = network.precise_latents(model.layout().view(&images.values));
+    let logits = network.classify(latents.view());
+    let (latents, logits) = (latents.as_slice().expect("a new array"), logits.as_slice().expect("a new array"));
     // Told last: a file that cannot be written loses nobody the classes.
     let saved = args
         .out
         .as_ref()
-        .map_or(Ok(()), |path| write_atomically(path, &model.layout().latents_to_safetensors(&latents, &logits)));
+        .map_or(Ok(()), |path| write_atomically(path, &model.layout().latents_to_safetensors(latents, logits)));
     let classified = images.names.into_iter().zip(logits.chunks_exact(record.input.classes)).map(|(image, logits)| {
         let best = argmax(logits);
         let sum: f64 = logits.iter().map(|logit| f64::from(logit - logits[best]).exp()).sum();
@@ -54,10 +55,10 @@ pub fn run(args: EncodeArgs) -> Result<Verdict> {
     });
     let classified: Vec<Classified> = classified.collect();
     if args.json {
-        println!("{}", serde_json::to_string(&classified)?);
+        output::json(&classified)?;
     } else {
         for Classified { image, class, probability } in &classified {
-            println!("{image:<32} class {class:<12} probability {probability:.4}");
+            out!("{image:<32} class {class:<12} probability {probability:.4}");
         }
     }
     saved?;

@@ -9,9 +9,14 @@ use iresnet::solve::Picard;
 use iresnet::train::RunDir;
 use serde::Serialize;
 
-use super::{Verdict, certify::certify, data::load_for_run};
-use crate::args::{DeviceArg, RunData, UsageError};
-use crate::terminal::bar;
+use super::certify::certify;
+use super::verdict::Verdict;
+use crate::inputs::load_for_run;
+use crate::options::values::at_least_one;
+use crate::options::{DeviceArg, RunData};
+use crate::output::{self, out};
+use crate::terminal::{at, bar};
+use crate::version::VERSION;
 
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
@@ -20,10 +25,10 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     data: RunData,
     /// Test images to invert, at even distances (all are classified)
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = at_least_one)]
     invert_samples: usize,
     /// At most this many iterations a block
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = at_least_one)]
     max_iterations: usize,
     #[command(flatten)]
     device: DeviceArg,
@@ -48,61 +53,50 @@ struct Evaluation {
 }
 
 pub fn run(args: EvaluateArgs) -> Result<Verdict> {
-    if args.invert_samples == 0 || args.max_iterations == 0 {
-        return Err(UsageError("--invert-samples and --max-iterations must be at least 1".into()).into());
-    }
     let device = args.device.open()?;
     let (record, model) = RunDir::open(&args.run)?.load()?;
     let data = args.data.data.as_deref().unwrap_or(&record.data);
     let loaded = load_for_run(&record, &args.data)?;
     let test = &loaded.split.test;
     let progress = bar(test.len() as u64, "classifying");
-    let error = error_percent_on(&model, test, &record.normalization, &device.device, &mut |done, _| {
-        progress.set_position(done as u64);
-    });
+    let error = error_percent_on(&model, test, &record.normalization, &*device, Some(&at(&progress)));
     progress.finish_and_clear();
-    let certificate = certify(&model);
+    let examined = certify(&model);
+    let certificate = examined.certificate();
     let inverted = test.spread(args.invert_samples);
     let progress = bar(inverted.len() as u64, "inverting");
-    let lipschitz = certificate.contractions(&model);
-    let reconstruction = reconstruction(
-        &model,
-        &inverted,
-        &record.normalization,
-        &Picard,
-        args.max_iterations,
-        lipschitz.as_deref(),
-        &mut |done, _| {
-            progress.set_position(done as u64);
-        },
-    )?;
+    let (iterations, listener) = (args.max_iterations, at(&progress));
+    let reconstruction =
+        reconstruction(&examined, &inverted, &record.normalization, &Picard, iterations, Some(&listener))?;
     progress.finish_and_clear();
     let evaluation = Evaluation {
         run: args.run.display().to_string(),
         data: data.into(),
-        version: crate::VERSION,
+        version: VERSION,
         seed: record.seed,
-        device: device.name,
+        device: device.name(),
         error_percent: error,
         reconstruction,
         certified: certificate.certified,
     };
     if args.json {
-        println!("{}", serde_json::to_string(&evaluation)?);
+        output::json(&evaluation)?;
         return Ok(Verdict::Done);
     }
-    println!("{} on {} ({} test images)", record.model.norm.label(), loaded.split.name, test.len());
-    println!("error                {error:.2} %");
+    out!("{} on {} ({} test images)", record.model.norm.label(), loaded.split.name, test.len());
+    out!("error                {error:.2} %");
     let reconstruction = &evaluation.reconstruction;
     let precision = if certificate.certified { "float64 latents and last steps" } else { "float32" };
-    println!(
+    out!(
         "normed L2            {:.2e} mean, {:.2e} largest, of {} images, {precision}",
-        reconstruction.normed_l2.0, reconstruction.largest_normed_l2.0, reconstruction.samples
+        reconstruction.normed_l2.0,
+        reconstruction.largest_normed_l2.0,
+        reconstruction.samples
     );
-    println!("iterations           {:.1} a block, at most {} allowed", reconstruction.iterations, args.max_iterations);
+    out!("iterations           {:.1} a block, at most {} allowed", reconstruction.iterations, args.max_iterations);
     let outcomes: Vec<String> = reconstruction.outcomes.iter().map(|(outcome, n)| format!("{n} {outcome}")).collect();
     let judged = if certificate.certified { "" } else { ", by an inverse that gives up where steps grow" };
-    println!("outcomes             {}{judged}", outcomes.join(", "));
-    println!("guaranteed inverse   {}", if certificate.certified { "yes" } else { "no" });
+    out!("outcomes             {}{judged}", outcomes.join(", "));
+    out!("guaranteed inverse   {}", if certificate.certified { "yes" } else { "no" });
     Ok(Verdict::Done)
 }

@@ -1,7 +1,7 @@
 //! `iresnet reproduce`
 
-use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -13,10 +13,15 @@ use iresnet::model::{Layout, Norm};
 use iresnet::train::{Observer, RunError, write_atomically};
 use iresnet_lab::LabError;
 use iresnet_lab::networks::MODELS;
-use iresnet_lab::reproduce::{Part, Watcher, reproduce};
+use iresnet_lab::reproduce::{Part, reproduce};
+use iresnet_lab::watcher::Watcher;
 
-use super::{Verdict, data::load, make_folder, train::warn_of_step};
-use crate::args::{Recipe, UsageError, checked};
+use super::train::warn_of_step;
+use super::verdict::Verdict;
+use crate::error::{of_config, of_run};
+use crate::inputs::load;
+use crate::options::{Recipe, checked};
+use crate::output::{self, make_folder, out, say};
 use crate::terminal::{self, TrainingProgress};
 
 #[derive(Args, Debug)]
@@ -68,14 +73,15 @@ impl ReproduceArgs {
 
 pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     let Recipe { data, data_dir, seed, threads, .. } = &args.recipe;
-    let config = checked(args.recipe.config("the report trains all six normalisations")?)?;
+    let given = args.recipe.given();
+    let config = checked(args.recipe.config("the report trains all six normalisations")?, &given)?;
     terminal::set_threads(*threads)?;
     let loaded = load(data, data_dir)?;
     let record = loaded.record(args.recipe.preset_name(), config, *seed);
     let parts = if args.only.is_empty() { Part::ALL.to_vec() } else { args.only.clone() };
     if parts.iter().any(|part| part.needs_networks()) {
-        Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
-        record.check(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
+        Layout::new(&record.model, record.input).map_err(|error| of_config(error, &given))?;
+        record.check(&loaded.split).map_err(|error| of_config(error, &given))?;
         MODELS.iter().for_each(|norm| warn_of_step(&record, *norm));
     }
     let name = &loaded.split.name;
@@ -93,7 +99,7 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
     let stop = terminal::stop_flag()?;
     let mut report = match reproduce(&record, &loaded.split, &out, &parts, &stop, &Progress::default()) {
         Err(stopped @ LabError::Stopped) => {
-            eprintln!("{stopped}");
+            say!("{stopped}");
             return Ok(Verdict::Stopped);
         }
         made => made?,
@@ -103,10 +109,9 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
         write_atomically(&out.join(file), &content)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        output::json(&report)?;
     } else {
-        print!("{}", report.text());
-        println!("\nreport: {}", out.join(format!("{file}.html")).display());
+        out!("{}\nreport: {}", report.text(), out.join(format!("{file}.html")).display());
     }
     Ok(if report.diverged.is_empty() { Verdict::Done } else { Verdict::ClaimFails })
 }
@@ -114,7 +119,7 @@ pub fn run(args: ReproduceArgs) -> Result<Verdict> {
 /// One bar at a time on a terminal; a line for everything that was made.
 #[derive(Default)]
 struct Progress {
-    work: RefCell<Option<(ProgressBar, Instant)>>,
+    work: Mutex<Option<(ProgressBar, Instant)>>,
 }
 
 impl Watcher for Progress {
@@ -124,20 +129,20 @@ impl Watcher for Progress {
     }
 
     fn diverged(&self, norm: Norm, error: &RunError) {
-        eprintln!("{} diverged, and the report is made without it: {error}", norm.label());
+        say!("{} diverged, and the report is made without it: {}", norm.label(), of_run(error));
     }
 
     fn work(&self, what: &str, done: usize, all: usize) {
-        let mut work = self.work.borrow_mut();
+        let mut work = self.work.lock().expect("no thread panicked");
         let (bar, _) = work.get_or_insert_with(|| (terminal::bar(all as u64, what), Instant::now()));
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     }
 
     fn made(&self, what: &str) {
-        if let Some((bar, begun)) = self.work.take() {
+        if let Some((bar, begun)) = self.work.lock().expect("no thread panicked").take() {
             bar.finish_and_clear();
-            eprintln!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
+            say!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
         }
     }
 }

@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use iresnet::spectrum::Spectrum;
+use iresnet::spectra::Spectrum;
 use iresnet::train::{RunDir, write_atomically};
 use iresnet_lab::figure2::{Figure2, NetworkNorms};
 use serde::Serialize;
 
-use super::Verdict;
-use crate::args::UsageError;
-use crate::terminal::bar;
+use super::verdict::Verdict;
+use crate::error::UsageError;
+use crate::output::{self, out};
+use crate::terminal::{at, bar};
 
 #[derive(Args, Debug)]
 pub struct SpectrumArgs {
@@ -53,13 +54,13 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
     let mut spectra = Vec::new();
     for path in &args.run {
         let (record, model) = RunDir::open(path)?.load()?;
-        let weights = model.effective_weights();
+        let weights = model.weights_in_use();
         if let Some(file) = &args.export_effective {
             write_atomically(file, &model.folded().to_safetensors())?;
         }
         let layers = weights.layers(model.layout());
         let progress = bar(layers.len() as u64, "spectra");
-        let spectrum = Spectrum::of(&layers, |done, _| progress.set_position(done as u64));
+        let spectrum = Spectrum::of(&layers, Some(&at(&progress)));
         progress.finish_and_clear();
         spectra.push(RunSpectrum { run: path.display().to_string(), label: record.model.norm.label(), spectrum });
     }
@@ -67,8 +68,8 @@ pub fn run(args: SpectrumArgs) -> Result<Verdict> {
         plot(&spectra, args.layer.as_deref(), path)?;
     }
     match (args.json, spectra.as_slice()) {
-        (true, [one]) => println!("{}", serde_json::to_string(one)?),
-        (true, several) => println!("{}", serde_json::to_string(several)?),
+        (true, [one]) => output::json(one)?,
+        (true, several) => output::json(&several)?,
         (false, several) => several.iter().for_each(show),
     }
     Ok(Verdict::Done)
@@ -99,17 +100,17 @@ fn number(spectra: &[RunSpectrum], layer: &str) -> Result<usize, UsageError> {
 }
 
 fn show(run: &RunSpectrum) {
-    println!("{} of {}", run.label, run.run);
-    println!("{:<28} {:>12} {:>12} {:>9} {:>12}  bound by", "layer", "norm from", "to", "width", "circular");
+    out!("{} of {}", run.label, run.run);
+    out!("{:<28} {:>12} {:>12} {:>9} {:>12}  bound by", "layer", "norm from", "to", "width", "circular");
     for layer in &run.spectrum.layers {
         let (lower, upper) = (layer.norm.lower.value(), layer.norm.upper.value());
         let width = 100.0 * layer.norm.relative_width();
         let circular = layer.circular.first().copied().unwrap_or(0.0);
-        println!(
+        out!(
             "{:<28} {lower:>12.6} {upper:>12.6} {width:>7.2} % {circular:>12.6}  {}",
             layer.name,
             layer.method.label()
         );
     }
-    println!("{} of {} layers are certainly above 1", run.spectrum.above_one(), run.spectrum.layers.len());
+    out!("{} of {} layers are certainly above 1", run.spectrum.above_one(), run.spectrum.layers.len());
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use iresnet::model::{Input, PRESETS};
-use iresnet::train::{RunConfig, RunDir};
+use iresnet::model::PRESETS;
+use iresnet::train::RunDir;
 
-use super::Verdict;
-use crate::args::{NormArgs, UsageError};
+use super::verdict::Verdict;
+use crate::error::UsageError;
+use crate::options::{NormArgs, fresh};
+use crate::output::{self, out};
 
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
@@ -30,19 +32,10 @@ pub struct SummaryArgs {
     json: bool,
 }
 
-/// The input that a preset is meant for.
-pub fn usual_input(preset: &str) -> Input {
-    match preset {
-        "digits" => Input { channels: 1, height: 8, width: 8, classes: 10 },
-        name if name.ends_with("mnist") => Input { channels: 1, height: 28, width: 28, classes: 10 },
-        _ => Input { channels: 3, height: 32, width: 32, classes: 10 },
-    }
-}
-
 pub fn run(args: SummaryArgs) -> Result<Verdict> {
     if args.list {
         for (name, text) in PRESETS {
-            println!("{name:<14} {}", text.lines().next().unwrap_or_default().trim_start_matches("# "));
+            out!("{name:<14} {}", text.lines().next().unwrap_or_default().trim_start_matches("# "));
         }
         return Ok(Verdict::Done);
     }
@@ -55,9 +48,7 @@ pub fn run(args: SummaryArgs) -> Result<Verdict> {
             (record.model.init(record.input, record.seed)?, record.train.batch_size)
         }
         (None, Some(preset)) => {
-            let mut config = RunConfig::preset(preset).map_err(|e| UsageError(e.to_string()))?;
-            config.model.norm = args.norm.norm()?;
-            let model = config.model.init(usual_input(preset), 0).map_err(|e| UsageError(e.to_string()))?;
+            let (model, config) = fresh(preset, args.norm, None)?;
             (model, config.train.batch_size)
         }
         (None, None) => return Err(UsageError("name a run folder, --preset P or --list".into()).into()),
@@ -67,8 +58,8 @@ pub fn run(args: SummaryArgs) -> Result<Verdict> {
     }
     let summary = model.summary(args.batch.unwrap_or(batch));
     match args.json {
-        true => println!("{}", serde_json::to_string(&summary)?),
-        false => println!("{summary}"),
+        true => output::json(&summary)?,
+        false => out!("{summary}"),
     }
     Ok(Verdict::Done)
 }

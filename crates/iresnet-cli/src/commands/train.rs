@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use iresnet::data::Split;
-use iresnet::device::DeviceChoice;
 use iresnet::model::{Layout, Memory, ModelConfig, Norm, available_bytes};
-use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, train};
+use iresnet::train::{Ended, RunConfig, RunDir, RunRecord, Together, train};
 
-use super::{Verdict, data::load};
-use crate::args::{DeviceArg, NormArgs, Recipe, UsageError, checked, only_on_cpu};
+use super::verdict::Verdict;
+use crate::error::{Given, of_config, of_option};
+use crate::inputs::load;
+use crate::options::{DeviceArg, NormArgs, Recipe, checked, only_on_cpu};
+use crate::output::say;
 use crate::terminal::{self, TrainingProgress};
 
 #[derive(Args, Debug)]
@@ -63,7 +65,13 @@ impl TrainArgs {
             self.recipe.no_set("train.batch_size", "--batch says it already")?;
         }
         config.train.batch_size = self.batch.unwrap_or(config.train.batch_size);
-        checked(config)
+        checked(config, &self.given()).map_err(Into::into)
+    }
+
+    /// The options that were given and set keys of the configuration.
+    fn given(&self) -> Vec<Given> {
+        let batch = self.batch.map(|batch| Given::new("train.batch_size", format!("--batch {batch}")));
+        self.recipe.given().into_iter().chain(self.norm.given()).chain(batch).collect()
     }
 }
 
@@ -73,27 +81,28 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
     let device = args.device.open()?;
     let loaded = load(&args.recipe.data, &args.recipe.data_dir)?;
     let mut record = loaded.record(args.recipe.preset_name(), config, args.recipe.seed);
-    record.device = device.name;
-    record.memory = memory(&args, &record)?;
+    record.device = device.name();
+    let layout = Layout::new(&record.model, record.input).map_err(|error| of_config(error, &args.given()))?;
+    record.memory = memory(&args, &record, &layout)?;
     if args.resume {
         RunDir::open(&args.out)?;
     }
     // A recipe that does not fit the data makes no folder.
-    record.check(&loaded.split).map_err(|e| UsageError(e.to_string()))?;
+    record.check(&loaded.split).map_err(|error| of_config(error, &args.given()))?;
     let dir = RunDir::create(&args.out, &record, args.resume)?;
-    introduce(&record, &loaded.split)?;
+    introduce(&record, &layout, &loaded.split);
     let stop = terminal::stop_flag()?;
     let mut progress = TrainingProgress::new(record.model.norm.label(), 0);
-    let (_, state, ended) = train(&dir, &record, &loaded.split, &device.device, &stop, &mut progress)?;
+    let (_, state, ended) = train(&dir, &record, &loaded.split, Together::alone(&*device), &stop, &mut progress)?;
     let path = dir.path().display();
     match ended {
         Ended::Finished => {
             let last = state.epochs.last().map_or(f64::NAN, |e| e.test_error_percent);
-            eprintln!("done: test error {last:.2} %; weights in {path}/last.safetensors");
+            say!("done: test error {last:.2} %; weights in {path}/last.safetensors");
         }
         Ended::Stopped => {
             let (epoch, step) = (state.epoch + 1, state.batch);
-            eprintln!("stopped in epoch {epoch}, step {step}; go on with the same command and --resume");
+            say!("stopped in epoch {epoch}, step {step}; go on with the same command and --resume");
             return Ok(Verdict::Stopped);
         }
     }
@@ -101,10 +110,9 @@ pub fn run(args: TrainArgs) -> Result<Verdict> {
 }
 
 /// Says what is trained on what.
-fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
-    let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
+fn introduce(record: &RunRecord, layout: &Layout, data: &Split) {
     let (input, train, label) = (record.input, &record.train, record.model.norm.label());
-    eprintln!(
+    say!(
         "data: {}, {} training{} and {} test images of {}x{} with {} channel{}, {} classes",
         data.name,
         data.train.len() - train.validation,
@@ -116,7 +124,7 @@ fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
         if input.channels == 1 { "" } else { "s" },
         input.classes
     );
-    eprintln!(
+    say!(
         "network: {label}, preset {}, {} blocks, {} parameters",
         record.preset,
         layout.num_blocks(),
@@ -128,12 +136,14 @@ fn introduce(record: &RunRecord, data: &Split) -> Result<()> {
         (false, shift) => format!("shifted by up to {shift}"),
         (true, shift) => format!("mirrored at random and shifted by up to {shift}"),
     };
-    eprintln!(
+    say!(
         "training: {} epochs in batches of {}, {augmentation}, seed {}, on {}",
-        train.epochs, train.batch_size, record.seed, record.device
+        train.epochs,
+        train.batch_size,
+        record.seed,
+        record.device
     );
     warn_of_step(record, record.model.norm);
-    Ok(())
 }
 
 /// Warns of a step size for which this normalisation is not enough.
@@ -141,29 +151,28 @@ pub fn warn_of_step(record: &RunRecord, norm: Norm) {
     let model = ModelConfig { norm, ..record.model.clone() };
     if let Some(budget) = model.lipschitz_budget().filter(|budget| *budget >= 1.0) {
         let label = norm.label();
-        eprintln!(
+        say!(
             "warning: {label}: step times c^3 is {budget:.3}; an inverse is only sure below 1, or if `iresnet certify` says so"
         );
     }
 }
 
 /// The mode that was asked for, or one that fits; says which, and why.
-fn memory(args: &TrainArgs, record: &RunRecord) -> Result<Memory> {
-    if args.device.choice == DeviceChoice::Vulkan {
+fn memory(args: &TrainArgs, record: &RunRecord, layout: &Layout) -> Result<Memory> {
+    if !args.device.is_cpu() {
         return match args.memory {
             MemoryChoice::Auto | MemoryChoice::Fixed(Memory::Standard) => Ok(Memory::Standard),
-            MemoryChoice::Fixed(other) => Err(only_on_cpu(&format!("--memory {other}"))),
+            MemoryChoice::Fixed(other) => Err(only_on_cpu(&format!("--memory {other}")).into()),
         };
     }
-    let layout = Layout::new(&record.model, record.input).map_err(|e| UsageError(e.to_string()))?;
-    let predicted = |memory: Memory| memory.predicted_bytes(&layout, record.train.batch_size) >> 20;
+    let predicted = |memory: Memory| layout.step_bytes(memory, record.train.batch_size) >> 20;
     let available = available_bytes();
     let memory = match args.memory {
         MemoryChoice::Fixed(memory) => memory,
-        MemoryChoice::Auto => Memory::choose(&record.model, &layout, record.train.batch_size, available),
+        MemoryChoice::Auto => layout.choose_memory(&record.model, record.train.batch_size, available),
     };
-    memory.check(&record.model).map_err(|e| UsageError(e.to_string()))?;
+    record.model.allows(memory).map_err(|error| of_option(&format!("--memory {memory}"), error))?;
     let available = available.map_or("memory unknown".into(), |bytes| format!("{} MiB available", bytes >> 20));
-    eprintln!("memory: {memory}, about {} MiB a step, {available}", predicted(memory));
+    say!("memory: {memory}, about {} MiB a step, {available}", predicted(memory));
     Ok(memory)
 }

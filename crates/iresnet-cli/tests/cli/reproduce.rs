@@ -1,6 +1,9 @@
 //! `iresnet reproduce`: what it makes, what it keeps, and what it says of networks that diverge.
 
-use super::*;
+use std::fs;
+use std::path::Path;
+
+use crate::common::*;
 
 #[test]
 fn reproduce_makes_the_report_and_goes_on() {

@@ -2,7 +2,8 @@
 
 use iresnet::train::RunConfig;
 
-use super::{Report, listed};
+use super::content::Report;
+use super::words::{counted, listed};
 use crate::figure1::APART;
 use crate::figure2::{FAINT, NetworkNorms};
 use crate::figure4::TARGETS;
@@ -174,19 +175,14 @@ impl Report {
         let timing = self.timing.as_ref()?;
         Some(format!(
             "The trunk of {}, {} images a call, every iteration made in every block; best and median of {} calls \
-             after one that is not counted, {}, in float32 throughout: without Table 1\u{2019}s steps in float64. The paper\u{2019}s CIFAR-10 network took 0.15 to 0.75 s for \
-             5 to 20 iterations and 4.3 s for 100, on a GPU of 2018.",
+             after one that is not counted, {}, in float32 throughout: without Table 1\u{2019}s steps in float64. The \
+             paper\u{2019}s CIFAR-10 network took 0.15 to 0.75 s for 5 to 20 iterations and 4.3 s for 100, on a GPU of 2018.",
             timing.model,
             timing.images,
             timing.calls,
             counted(self.threads, "thread")
         ))
     }
-}
-
-/// `1 thread`, `2 threads`.
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The recipe in words.
@@ -225,4 +221,24 @@ fn recipe(RunConfig { model, train }: &RunConfig) -> String {
         "SGD with momentum {}, batch {}, {rate}{muon}, weight decay {}{clipped}, {dropout}{augmented}{held_out}.",
         train.momentum, train.batch_size, train.weight_decay
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_is_in_it() {
+        let line = Report { data: "digits".into(), version: "1".into(), ..Report::default() };
+        assert!(!line.lede().contains("trained"), "{}", line.lede());
+        let config = RunConfig::preset_with("digits", &["train.clip_norm=0.25".into(), "model.dropout=0.1".into()]);
+        let networks = vec!["vanilla".into(), "c = 0.9".into()];
+        let two = Report { networks, config: config.ok(), ..line };
+        for part in ["2 networks", "shortened to 0.25", "dropout 0.1"] {
+            assert!(two.lede().contains(part), "{part}: {}", two.lede());
+        }
+        // Only figures that are shown are spoken of.
+        let cifar = Report { paper: Some(PaperData::Cifar10), ..two.clone() };
+        assert!(cifar.norms_caption().contains("7.2e-9") && !two.norms_caption().contains("7.2e-9"));
+    }
 }

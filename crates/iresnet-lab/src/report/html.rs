@@ -1,11 +1,13 @@
 //! The report as one HTML file that needs nothing else.
 
+use iresnet::measure::Measure;
+
+use super::content::Report;
 use super::png::data_uri;
-use super::{Report, Table};
-use crate::chart::escape;
+use super::tables::Table;
 use crate::figure3::Figure3;
 use crate::figure4::{Curve, TARGETS};
-use iresnet::measure::Measure;
+use crate::markup::escape;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -47,10 +49,11 @@ impl Report {
 
     fn figure1_section(&self) -> Option<String> {
         let caption = self.figure1_caption()?;
-        let panels: String = self
-            .figure1_charts()
+        let figure = self.figure1.as_ref()?;
+        let panels: String = figure
+            .charts()
             .iter()
-            .zip(&self.figure1.as_ref()?.lines)
+            .zip(&figure.lines)
             .map(|(chart, line)| format!("<div><h3>{}</h3>\n{}</div>\n", escape(&line.label), chart.svg()))
             .collect();
         let body = format!("<div class=\"pair\">\n{panels}</div>\n");

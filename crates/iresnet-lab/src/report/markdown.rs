@@ -1,6 +1,7 @@
 //! The report in Markdown, with the figures as files beside it.
 
-use super::{Report, Table};
+use super::content::Report;
+use super::tables::Table;
 use crate::figure4::{Curve, TARGETS};
 
 impl Report {

@@ -4,12 +4,13 @@
 //! normalisation have no reason to contract. Layers of blocks above the target are scaled by their proven norms
 //! ([`rescaling`]); nothing else changes, and the new weights are certified like any others.
 
+use iresnet_flow::Progress;
+use iresnet_flow::proof::{Certificate, rescaling};
+use iresnet_spectra::UpperBound;
 use serde::Serialize;
 
-use super::{Certificate, rescaling, rest};
 use crate::evaluate::length;
-use crate::model::IResNet;
-use crate::spectrum::UpperBound;
+use crate::model::{Examined, IResNet};
 
 /// A layer that was scaled.
 #[derive(Clone, Debug, Serialize)]
@@ -27,8 +28,8 @@ pub struct RescaledLayer {
 pub struct Finalized {
     /// The network with its new weights.
     pub model: IResNet,
-    /// Its certificate, which holds.
-    pub certificate: Certificate,
+    /// The same, examined: its certificate holds.
+    pub examined: Examined,
     /// What was changed.
     pub layers: Vec<RescaledLayer>,
 }
@@ -50,40 +51,44 @@ const ROUNDS: usize = 5;
 
 /// Scales the layers of all blocks with `Lip(h g) > target` so that it holds, and certifies the result.
 ///
-/// `certificate` is that of `model`; `progress` gets layers done and layers in all, again for every round.
+/// `progress` gets layers done and layers in all, again for every round.
 ///
 /// # Errors
 /// A block without a finite bound, or a target that is not in (0, 1).
 ///
 /// # Panics
-/// If `certificate` is for other weights.
+/// If `examined` is of other weights than the model's.
 pub fn finalize(
     model: &IResNet,
-    certificate: &Certificate,
+    examined: &Examined,
     target: f64,
-    mut progress: impl FnMut(usize, usize) + Send,
+    progress: Progress<'_>,
 ) -> Result<Finalized, NoRescaling> {
-    assert!(certificate.block_lipschitz(model).is_some(), "a certificate for other weights than those to finalize");
+    let weights = model.weights_in_use();
+    let same = examined.network().chain().layers().iter().flat_map(|layer| layer.convolutions());
+    let ours = weights.layers(model.layout());
+    assert!(same.map(|l| l.weight).eq(ours.iter().map(|l| l.weight)), "other weights were examined than these");
     let layout = model.layout().clone();
-    let (mut model, mut certificate) = (model.clone(), certificate.clone());
-    let before = certificate.clone();
+    let (mut model, mut examined) = (model.clone(), examined.clone());
+    let before: Certificate = examined.certificate().clone();
     let mut factors = vec![[1.0f64; 3]; layout.num_blocks()];
     for round in 0..=ROUNDS {
         let above = |lipschitz: f64| lipschitz > target || lipschitz >= 1.0;
         let failing: Vec<usize> =
-            (0..factors.len()).filter(|i| above(certificate.blocks[*i].lipschitz.value())).collect();
+            (0..factors.len()).filter(|i| above(examined.certificate().blocks[*i].lipschitz.value())).collect();
         if failing.is_empty() {
             break;
         }
-        let weights = model.effective_weights();
+        let weights = model.weights_in_use();
         for i in failing {
-            let (block, bound) = (layout.blocks().nth(i).expect("a block of this network"), &certificate.blocks[i]);
+            let (block, bound) =
+                (layout.blocks().nth(i).expect("a block of this network"), &examined.certificate().blocks[i]);
             let none = || NoRescaling { block: block.name.clone(), target, bound: bound.lipschitz.value() };
             let norms: Vec<UpperBound> = bound.layers.iter().map(|layer| layer.norm).collect();
             let layers = weights.blocks[i].layers(block);
             let frobenius: Vec<f64> = layers.iter().map(|l| l.kernel as f64 * length(l.weight)).collect();
             let possible = round < ROUNDS && target < 1.0;
-            let scale = possible.then(|| rescaling(&norms, &frobenius, rest(bound.step, &bound.gains), target));
+            let scale = possible.then(|| rescaling(&norms, &frobenius, bound.rest(), target));
             let scale = scale.flatten().ok_or_else(none)?;
             for ((conv, layer), (factor, all)) in block.convs.iter().zip(&layers).zip(scale.iter().zip(&mut factors[i]))
             {
@@ -97,20 +102,21 @@ pub fn finalize(
             }
         }
         model.refresh_sigma();
-        certificate = Certificate::of(&model, &mut progress);
+        examined = model.prepare().examine(progress);
     }
     let layers = before.blocks.iter().zip(&factors).flat_map(|(block, factors)| block.layers.iter().zip(factors));
     let changed = layers.filter(|(_, factor)| **factor < 1.0);
     let layers = changed
         .map(|(layer, factor)| RescaledLayer { name: layer.name.clone(), norm: layer.norm, factor: *factor })
         .collect();
-    Ok(Finalized { model, certificate, layers })
+    Ok(Finalized { model, examined, layers })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Input, ModelConfig, Norm};
+    use crate::config::{ModelConfig, Norm};
+    use crate::data::Input;
 
     /// Its middle block is as it was initialised, with a norm of at most 0.3; the others are far above 1.
     fn network(norm: Norm) -> IResNet {
@@ -130,12 +136,14 @@ mod tests {
     fn only_blocks_that_fail_change_and_the_result_is_certified() {
         for norm in [Norm::None, Norm::Batch] {
             let model = network(norm);
-            let before = Certificate::of(&model, |_, _| {});
+            let examined = model.prepare().examine(None);
+            let before = examined.certificate();
             let failing: Vec<bool> = before.blocks.iter().map(|b| b.lipschitz.value() > 0.99).collect();
             assert_eq!(failing, [true, false, true]);
-            let done = finalize(&model, &before, 0.99, |_, _| {}).unwrap();
-            assert!(done.certificate.certified && done.certificate.block_lipschitz(&done.model).is_some());
-            for (old, new) in before.blocks.iter().zip(&done.certificate.blocks) {
+            let done = finalize(&model, &examined, 0.99, None).unwrap();
+            let sum = done.model.prepare().examine(None).certificate().weights_sha256.clone();
+            assert!(done.examined.certified().is_some() && done.examined.certificate().weights_sha256 == sum);
+            for (old, new) in before.blocks.iter().zip(&done.examined.certificate().blocks) {
                 let (old, new) = (old.lipschitz.value(), new.lipschitz.value());
                 // The smallest change: what failed ends at the target up to the surplus of a bound, what held is as it was.
                 match old > 0.99 {
@@ -160,11 +168,11 @@ mod tests {
     fn normalised_layers_keep_their_new_weights() {
         // At c = 0.999 the estimates from below leave blocks above a target of 0.9.
         let model = network(Norm::Spectral { coeff: 0.999 });
-        let before = Certificate::of(&model, |_, _| {});
-        assert!(before.largest_block_lipschitz() > 0.9);
-        let done = finalize(&model, &before, 0.9, |_, _| {}).unwrap();
-        assert!(done.certificate.largest_block_lipschitz() <= 0.9);
-        let (old, new) = (model.effective_weights(), done.model.effective_weights());
+        let before = model.prepare().examine(None);
+        assert!(before.certificate().largest_block_lipschitz() > 0.9);
+        let done = finalize(&model, &before, 0.9, None).unwrap();
+        assert!(done.examined.certificate().largest_block_lipschitz() <= 0.9);
+        let (old, new) = (model.weights_in_use(), done.model.weights_in_use());
         let layers = old.layers(model.layout()).into_iter().zip(new.layers(done.model.layout()));
         for (old, new) in layers {
             let factor = done.layers.iter().find(|l| l.name == old.name).map_or(1.0, |l| l.factor);
@@ -178,13 +186,13 @@ mod tests {
     #[test]
     fn what_cannot_be_finalized() {
         let mut model = network(Norm::None);
-        let certificate = Certificate::of(&model, |_, _| {});
+        let examined = model.prepare().examine(None);
         for target in [0.0, -1.0, 1.0, f64::NAN] {
-            assert!(finalize(&model, &certificate, target, |_, _| {}).is_err(), "{target}");
+            assert!(finalize(&model, &examined, target, None).is_err(), "{target}");
         }
         model.parameters_mut()[0][0] = f32::INFINITY;
-        let certificate = Certificate::of(&model, |_, _| {});
-        let error = finalize(&model, &certificate, 0.99, |_, _| {}).unwrap_err();
+        let examined = model.prepare().examine(None);
+        let error = finalize(&model, &examined, 0.99, None).unwrap_err();
         assert!(error.to_string().contains("stages.0.blocks.0"), "{error}");
     }
 }

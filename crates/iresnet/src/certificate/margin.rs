@@ -5,15 +5,14 @@
 //! mean of a channel has norm `(H W)^(-1/2)`. With `Lip(F)` of the trunk in front (the injective padding has norm 1), a
 //! prediction `i` cannot change within `min_j (logit_i - logit_j) / (Lip(F) Lip_ij)` (Tsuzuku et al. 2018).
 
-use burn::tensor::Device;
+use iresnet_flow::Progress;
+use iresnet_spectra::UpperBound;
 use serde::Serialize;
 
-use super::Certificate;
-use crate::data::{Dataset, Normalization};
-use crate::evaluate::for_each_logits;
-use crate::model::effective::affine_of;
-use crate::model::{IResNet, argmax};
-use crate::spectrum::UpperBound;
+use crate::data::{Dataset, Loader, Normalization};
+use crate::evaluate::tell;
+use crate::model::weights_in_use::affine_of;
+use crate::model::{Examined, Prepared, argmax};
 
 /// The constants of all differences of logits.
 #[derive(Clone, Debug)]
@@ -33,23 +32,17 @@ pub struct Prediction {
 }
 
 impl Margins {
-    /// The constants of `model` with its head in evaluation; `None` if `certificate` is for other weights or images.
+    /// The constants of a network with its head in evaluation.
     ///
     /// `Lip(F)` needs no inverse, so networks that are not certified have margins too, small ones.
-    pub fn of(model: &IResNet, certificate: &Certificate) -> Option<Self> {
-        certificate.block_lipschitz(model)?;
-        let (layout, state, head) = (model.layout(), model.state(), model.head_parameters());
+    pub fn of(network: &Examined) -> Self {
+        let trunk = UpperBound::of_factor(network.certificate().lipschitz_forward);
+        let (network, layout) = (network.network(), network.network().layout());
+        let (head, mean, var) = network.head();
         let (channels, classes) = (layout.latent.channels, layout.input.classes);
-        let from = layout.statistics_len;
-        let affine = affine_of(
-            &head[..channels],
-            &head[channels..2 * channels],
-            &state.running_mean[from..],
-            &state.running_var[from..],
-        );
+        let affine = affine_of(&head[..channels], &head[channels..2 * channels], mean, var);
         let linear = &head[2 * channels..(2 + classes) * channels];
-        let pixels = layout.latent.height * layout.latent.width;
-        Some(Margins::new(certificate.trunk_lipschitz(), &affine.scale, linear, pixels))
+        Margins::new(trunk, &affine.scale, linear, layout.latent.height * layout.latent.width)
     }
 
     /// `trunk` bounds `Lip(F)`; `scale` is the head's BatchNorm in evaluation, `linear` its weights `[classes, channels]`,
@@ -94,19 +87,24 @@ impl Margins {
     }
 }
 
+/// Images a batch.
+const BATCH: usize = 256;
+
 /// The class of every image of `data` and how far it holds; `progress` gets images done and images in all.
 pub fn predictions(
-    model: &IResNet,
+    network: &Prepared,
     margins: &Margins,
     data: &Dataset,
     normalization: &Normalization,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: Progress<'_>,
 ) -> Vec<Prediction> {
     let mut all = Vec::with_capacity(data.len());
-    for_each_logits(model, data, normalization, &Device::flex(), |logits, _| {
-        all.extend(logits.chunks_exact(margins.classes).map(|row| margins.predict(row)));
-        progress(all.len(), data.len());
-    });
+    for batch in Loader::evaluate(data, normalization, BATCH) {
+        let logits = network.forward(network.layout().view(&batch.images)).logits;
+        let rows = logits.as_slice().expect("a new array").chunks_exact(margins.classes);
+        all.extend(rows.map(|row| margins.predict(row)));
+        tell(progress, all.len(), data.len());
+    }
     all
 }
 
@@ -126,7 +124,7 @@ mod tests {
     #[test]
     fn a_linear_head_has_its_exact_radius() {
         // One pixel, identity κ where it matters: logits 3 z_0 and 4 z_1; the boundary is 3 z_0 = 4 z_1.
-        let margins = Margins::new(UpperBound::proved(1.0), &[1.0, 2.0], &[3.0, 0.0, 0.0, 2.0], 1);
+        let margins = Margins::new(UpperBound::of_factor(1.0), &[1.0, 2.0], &[3.0, 0.0, 0.0, 2.0], 1);
         let z = [2.0f32, 1.0];
         let prediction = margins.predict(&[3.0 * z[0], 4.0 * z[1]]);
         assert_eq!(prediction.class, 0);
@@ -134,7 +132,7 @@ mod tests {
         let distance = (3.0 * 2.0 - 4.0 * 1.0) / 5.0;
         assert!(prediction.radius <= distance && prediction.radius > distance * (1.0 - 1e-12), "{prediction:?}");
         // Four pixels average: four times the pixels, half the constant.
-        let wide = Margins::new(UpperBound::proved(2.0), &[1.0, 2.0], &[3.0, 0.0, 0.0, 2.0], 4);
+        let wide = Margins::new(UpperBound::of_factor(2.0), &[1.0, 2.0], &[3.0, 0.0, 0.0, 2.0], 4);
         assert!((wide.predict(&[6.0, 4.0]).radius - distance).abs() < 1e-12);
     }
 
@@ -142,6 +140,9 @@ mod tests {
     fn accuracy_counts_right_images_that_hold() {
         let predictions = [(0, 0.5), (1, 0.1), (1, 0.9)].map(|(class, radius)| Prediction { class, radius });
         assert_eq!(certified_accuracy(&predictions, &[0, 1, 0], &[0.0, 0.2, 1.0]), [2.0 / 3.0, 1.0 / 3.0, 0.0]);
-        assert_eq!(Margins::new(UpperBound::proved(1.0), &[1.0], &[1.0, 1.0], 1).predict(&[f32::NAN, 0.0]).radius, 0.0);
+        assert_eq!(
+            Margins::new(UpperBound::of_factor(1.0), &[1.0], &[1.0, 1.0], 1).predict(&[f32::NAN, 0.0]).radius,
+            0.0
+        );
     }
 }

@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use super::layout::{Conv, Layout};
 use crate::linear::times;
 
-/// Singular values of the last convolution of a block, by trial (docs/RESULTS.md).
+/// Singular values of the last convolution of a block, by trial (docs/notebook.md).
 const LAST: f64 = 0.3;
 
 /// A standard normal value (Box and Muller).
@@ -106,7 +106,7 @@ fn orthonormal(rows: usize, columns: usize, rng: &mut impl Rng) -> Mat<f64> {
 mod tests {
     use super::super::{Input, ModelConfig};
     use super::*;
-    use crate::spectrum::ConvLayer;
+    use iresnet_spectra::ConvLayer;
 
     #[test]
     fn all_singular_values_of_a_convolution_are_equal() {

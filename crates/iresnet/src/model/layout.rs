@@ -3,11 +3,15 @@
 //! All trainable parameters of the trunk live in one slice, block after block, so that one fused operation, one
 //! optimiser update and one checkpoint entry serve them all. The names are those of the PyTorch peer's `state_dict`.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use iresnet_kernels::{BlockShape, ImageShape};
 
-use super::config::{ConfigError, Input, ModelConfig, Norm};
+use ndarray::{Array4, ArrayView4};
+
+use crate::config::{ConfigError, ModelConfig, Norm};
+use crate::data::Input;
 
 /// One convolution of a block.
 #[derive(Clone, Debug)]
@@ -99,6 +103,46 @@ impl Layout {
         images.len() / len
     }
 
+    /// Shape of an image before the padding.
+    pub fn image(&self) -> ImageShape {
+        let Input { channels, height, width, .. } = self.input;
+        ImageShape { channels, height, width }
+    }
+
+    /// Values of as many images or latents of `shape` as an array.
+    pub(crate) fn array(&self, values: Vec<f32>, shape: ImageShape) -> Array4<f32> {
+        let n = values.len() / shape.len();
+        Array4::from_shape_vec((n, shape.channels, shape.height, shape.width), values).expect("whole samples")
+    }
+
+    /// The values of `array`, which must be of `shape`.
+    pub(crate) fn checked<'a>(&self, array: ArrayView4<'a, f32>, shape: ImageShape, what: &str) -> Cow<'a, [f32]> {
+        let (_, c, h, w) = array.dim();
+        let wanted = [shape.channels, shape.height, shape.width];
+        assert_eq!([c, h, w], wanted, "channels, height and width of the {what} and of the network");
+        match array.to_slice() {
+            Some(values) => values.into(),
+            None => array.iter().copied().collect::<Vec<f32>>().into(),
+        }
+    }
+
+    /// A view `[n, channels, height, width]` of images, one after the other.
+    ///
+    /// # Panics
+    /// If these are not whole images.
+    pub fn view<'a>(&self, images: &'a [f32]) -> ArrayView4<'a, f32> {
+        let Input { channels, height, width, .. } = self.input;
+        ArrayView4::from_shape((self.samples(images), channels, height, width), images).expect("whole images")
+    }
+
+    /// Latents, one after the other, as an array `[n, C, H, W]`.
+    ///
+    /// # Panics
+    /// If these are not whole latents.
+    pub fn latents(&self, values: Vec<f32>) -> Array4<f32> {
+        self.array(values, self.latent)
+    }
+
     /// Lays out the network `config` for `input`.
     ///
     /// # Errors
@@ -106,11 +150,8 @@ impl Layout {
     pub fn new(config: &ModelConfig, input: Input) -> Result<Self, ConfigError> {
         config.validate()?;
         if input.channels == 0 || input.height == 0 || input.width == 0 || input.classes == 0 {
-            return Err(ConfigError::Value {
-                key: "input",
-                value: format!("{}x{}x{}, {} classes", input.channels, input.height, input.width, input.classes),
-                expected: "at least one channel, pixel and class".into(),
-            });
+            let value = format!("{}x{}x{}, {} classes", input.channels, input.height, input.width, input.classes);
+            return Err(ConfigError::value("input", value, "at least one channel, pixel and class"));
         }
         let padded =
             ImageShape { channels: config.padded_channels(input.channels), height: input.height, width: input.width };

@@ -26,7 +26,7 @@ pub struct PowerState {
 }
 
 /// The kernels' view of a convolution.
-pub(crate) fn conv_shape(conv: &Conv) -> ConvShape {
+fn conv_shape(conv: &Conv) -> ConvShape {
     ConvShape {
         in_channels: conv.in_channels,
         out_channels: conv.out_channels,
@@ -34,6 +34,13 @@ pub(crate) fn conv_shape(conv: &Conv) -> ConvShape {
         height: conv.height,
         width: conv.width,
     }
+}
+
+/// `P = du . (dW * v)`, the derivative of `sigma = u . (W * v)` with respect to the weights, `[out, in, k, k]`.
+pub fn correlation(conv: &Conv, power: &PowerState) -> Vec<f32> {
+    let mut correlation = vec![0.0; conv.weight.len()];
+    iresnet_kernels::outer_correlation(&power.u, &power.v, &conv_shape(conv), &mut correlation);
+    correlation
 }
 
 /// Untrained state of a network.

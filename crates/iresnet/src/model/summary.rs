@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::IResNet;
 use super::memory::Memory;
+use super::network::IResNet;
 
 /// One stage of a summary.
 #[derive(Clone, Debug, Serialize)]
@@ -47,7 +47,7 @@ impl IResNet {
     /// Shapes, parameters, Lipschitz budget, and the memory of a training step of `batch` images.
     pub fn summary(&self, batch: usize) -> Summary {
         let modes = [Memory::Standard, Memory::Checkpoint(self.layout.num_blocks().isqrt().max(1)), Memory::Reversible];
-        let modes = modes.into_iter().filter(|memory| memory.check(&self.config).is_ok());
+        let modes = modes.into_iter().filter(|memory| self.config.allows(*memory).is_ok());
         let layout = &self.layout;
         let input = layout.input;
         let training = self.config.training_lipschitz_budget();
@@ -69,7 +69,7 @@ impl IResNet {
             block_lipschitz: training.map(|l| l * (1.0 - self.config.dropout)),
             block_lipschitz_training: training,
             batch,
-            step_bytes: modes.map(|memory| (memory, memory.predicted_bytes(&self.layout, batch))).collect(),
+            step_bytes: modes.map(|memory| (memory, layout.step_bytes(memory, batch))).collect(),
         }
     }
 }

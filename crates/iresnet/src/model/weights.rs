@@ -6,11 +6,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::IResNet;
+use super::network::IResNet;
 use crate::bytes;
 
 /// Why a weight file was refused.
@@ -97,7 +96,7 @@ impl IResNet {
     /// Every tensor of the network by its `state_dict` name; `visit` gets name, shape and place.
     pub(crate) fn visit_mut(&mut self, visit: &mut Visit<'_>) -> Result<(), WeightsError> {
         let layout = self.layout.clone();
-        let (norms, trunk) = (Arc::make_mut(&mut self.state), Arc::make_mut(&mut self.trunk));
+        let (trunk, head, norms) = self.all_mut();
         let mut power = norms.power.iter_mut();
         for block in layout.blocks() {
             for conv in &block.convs {
@@ -126,7 +125,7 @@ impl IResNet {
         }
         let (channels, classes) = (layout.latent.channels, layout.input.classes);
         let statistics = layout.statistics_len..layout.statistics_len + channels;
-        let (scale, rest) = self.head.split_at_mut(channels);
+        let (scale, rest) = head.split_at_mut(channels);
         let (shift, rest) = rest.split_at_mut(channels);
         let (weight, bias) = rest.split_at_mut(classes * channels);
         visit("head.norm.weight", &[channels], Place::Values(scale))?;
@@ -191,7 +190,7 @@ impl IResNet {
         others: &[&str],
     ) -> Result<(), WeightsError> {
         let mut loaded = self.clone();
-        let state = Arc::make_mut(&mut loaded.state);
+        let state = loaded.state_mut();
         if folded {
             state.forget_power();
         } else {

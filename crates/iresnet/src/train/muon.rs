@@ -21,7 +21,7 @@ const SHORTEST: f32 = 1e-7;
 /// hundredth of its Frobenius norm stay smaller.
 ///
 /// Of a last convolution this is the matrix with more rows than the convolution has singular values at a frequency. The other
-/// one, from its few inputs to outputs and taps, costs a fifth and trains much worse (docs/RESULTS.md).
+/// one, from its few inputs to outputs and taps, costs a fifth and trains much worse (docs/notebook.md).
 pub(super) fn direction(kernel: &[f32], outputs: usize) -> Vec<f32> {
     let columns = kernel.len() / outputs;
     let (short, long) = (outputs.min(columns), outputs.max(columns));

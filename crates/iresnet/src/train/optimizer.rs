@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use crate::model::{Gradients, IResNet};
 
-use super::config::TrainConfig;
 use super::muon::direction;
+use crate::config::TrainConfig;
 
 /// Momentum buffers, in the order of the parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +88,8 @@ fn between(kernels: &[Kernel], len: usize) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RunConfig;
     use crate::model::Input;
-    use crate::train::RunConfig;
 
     /// How far one step without momentum, decay and Muon moves all parameters along the gradient, for a gradient of length 5.
     fn moved(clip_norm: f64) -> f64 {

@@ -1,407 +1,128 @@
-//! The run folder: `config.json`, `metrics.jsonl`, `checkpoint.safetensors`, `last.safetensors`, `best.safetensors`.
-//!
-//! Every file is written beside its place and renamed into it, so that an interruption at any moment leaves the old
-//! file or the new one, never half of one.
+//! A whole run: from its checkpoint, or from the start, to its last epoch.
 
-use std::collections::HashMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use safetensors::tensor::SafeTensors;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::model::{ConfigError, IResNet, Layout, Memory, WeightsError};
-
-use super::config::RunRecord;
+use super::epoch::{Images, finish};
+use super::error::RunError;
+use super::folder::RunDir;
+use super::observer::{BatchReport, Observer};
 use super::optimizer::Sgd;
+use super::record::RunRecord;
+use super::state::RunState;
+use super::step::{Together, step};
+use crate::config::ConfigError;
+use crate::data::{Batch, Split};
+use crate::model::{Differentiated, IResNet};
 
-/// Why a run folder could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The system refused.
-    #[error("cannot write {path}: {source}")]
-    Write {
-        /// File or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A run is there already.
-    #[error("{path} holds a run already; add --resume to go on with it, or choose another --out")]
-    Exists {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// No run is there.
-    #[error("{path} is not a run folder: config.json is missing; `iresnet train --out {path}` makes one")]
-    NotARun {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Weights alone.
-    #[error(
-        "{path} is a file; commands take the run folder that holds it, with the config.json that says what it is of"
-    )]
-    NotAFolder {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A run without weights.
-    #[error(
-        "{path} has no last.safetensors: no epoch of its training is done, or the file was lost; `iresnet train --resume` \
-         with the run's options trains on, or takes the file back from the checkpoint"
-    )]
-    NoWeights {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The folder belongs to another run.
-    #[error(
-        "{path} is a run with {key} = {theirs}, and this command asks for {ours}; ask for the same, or choose another --out"
-    )]
-    OtherRun {
-        /// The folder.
-        path: PathBuf,
-        /// What differs, such as `train.epochs`.
-        key: String,
-        /// Its value in the folder.
-        theirs: String,
-        /// Its value in the command.
-        ours: String,
-    },
-    /// Another process trains in the folder.
-    #[error("{path} is being trained by another process; wait for it, or choose another --out")]
-    Busy {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Weights that training would overwrite, and nothing to go on from.
-    #[error(
-        "{path} holds the weights of {done} of {epochs} epochs and no checkpoint.safetensors to go on from; choose \
-         another --out"
-    )]
-    NoCheckpoint {
-        /// The folder.
-        path: PathBuf,
-        /// Epochs done.
-        done: usize,
-        /// Epochs asked for.
-        epochs: usize,
-    },
-    /// The configuration does not load.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The weights do not load.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The loss, or a weight, stopped being a number.
-    #[error(
-        "the loss became {loss} in epoch {epoch}, step {step}; the last checkpoint is untouched; \
-         try a smaller train.learning_rate or a train.clip_norm, with another --out"
-    )]
-    Diverged {
-        /// The loss; NaN where a weight is not finite.
-        loss: f32,
-        /// From 1.
-        epoch: usize,
-        /// From 1.
-        step: usize,
-    },
+/// Time between checkpoints within an epoch.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(120);
+
+/// How a call of [`train`] ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// All epochs are done.
+    Finished,
+    /// It was asked to stop and left a checkpoint.
+    Stopped,
 }
 
-/// One epoch, a line of `metrics.jsonl`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// From 1.
-    pub epoch: usize,
-    /// Learning rate at its start.
-    pub learning_rate: f64,
-    /// Mean cross-entropy on the training images, as they were augmented.
-    pub train_loss: f64,
-    /// Error on the training images, as they were augmented, in percent.
-    pub train_error_percent: f64,
-    /// Error on the held-out training images in percent, if there are any.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub validation_error_percent: Option<f64>,
-    /// Error on the test images in percent.
-    pub test_error_percent: f64,
-    /// Seconds spent training (an interrupted epoch counts its last part only).
-    pub seconds: f64,
-    /// Largest `sigma` estimate among the convolutions in use, with spectral normalisation.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub largest_sigma: Option<f64>,
-    /// What was kept for the backward pass.
-    #[serde(default)]
-    pub memory: Memory,
-    /// Largest resident memory of the process so far.
-    #[serde(default)]
-    pub peak_resident_bytes: u64,
-    /// Blocks, over all steps, whose inverse did not converge, so that they were computed again.
-    #[serde(default)]
-    pub recomputed_blocks: usize,
-}
-
-/// How far a run is; travels in the checkpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Whole epochs done.
-    pub epoch: usize,
-    /// Batches of the present epoch done.
-    pub batch: usize,
-    /// Optimiser steps done.
-    pub step: u64,
-    /// Sum of the losses of the present epoch's images.
-    pub loss_sum: f64,
-    /// Images of the present epoch that were classified rightly.
-    pub correct: usize,
-    /// Images of the present epoch seen.
-    pub seen: usize,
-    /// Smallest error so far of an epoch, in percent: on the held-out images, or on the test images if there are none.
-    pub best_error_percent: Option<f64>,
-    /// Blocks of the present epoch that were computed again because their inverse did not converge.
-    #[serde(default)]
-    pub recomputed_blocks: usize,
-    /// Records of the epochs done.
-    pub epochs: Vec<EpochRecord>,
-}
-
-/// A run folder.
-#[derive(Clone, Debug)]
-pub struct RunDir {
-    path: PathBuf,
-}
-
-const CONFIG: &str = "config.json";
-const METRICS: &str = "metrics.jsonl";
-const CHECKPOINT: &str = "checkpoint.safetensors";
-const LAST: &str = "last.safetensors";
-const BEST: &str = "best.safetensors";
-const LOCK: &str = "train.lock";
-
-/// A run folder in which this process trains.
-pub(crate) struct Lock {
-    path: PathBuf,
-    _file: fs::File,
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Writes `bytes` beside `path`, then renames: `path` is the old file or the new one, never half of one.
+/// Trains the network of `record` on `data` in the folder `dir`, going on from its checkpoint if there is one. A finished
+/// run is taken as it is.
+///
+/// `stop` is looked at after every step; once it is set, a checkpoint is written and the call returns.
 ///
 /// # Errors
-/// What the system refused, with the path.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    crate::bytes::replace_file(path, bytes).map_err(|source| RunError::Write { path: path.into(), source })
-}
-
-impl RunDir {
-    /// Makes the folder for a new run, or opens it to resume.
-    ///
-    /// # Errors
-    /// A folder that cannot be written, a run that is there already without `resume`, or one that differs in
-    /// data, seed, network or recipe.
-    pub fn create(path: &Path, record: &RunRecord, resume: bool) -> Result<Self, RunError> {
-        // A network that cannot be built makes no folder.
-        Layout::new(&record.model, record.input)?;
-        let dir = RunDir { path: path.into() };
-        let config = path.join(CONFIG);
-        if config.exists() {
-            if !resume {
-                return Err(RunError::Exists { path: path.into() });
+/// A `train.validation` that leaves no images, files that cannot be read or written, weights of an unfinished run
+/// without a checkpoint, a loss that is not a number, another process that trains in the folder.
+pub fn train(
+    dir: &RunDir,
+    record: &RunRecord,
+    data: &Split,
+    on: Together<'_>,
+    stop: &AtomicBool,
+    observer: &mut dyn Observer,
+) -> Result<(IResNet, RunState, Ended), RunError> {
+    record.check(data)?;
+    let (train, held_out) = data.train.hold_out(record.train.validation);
+    let images = Images { train, held_out, test: &data.test };
+    let _lock = dir.lock()?;
+    let (mut model, mut sgd, mut state) = begin(dir, record)?;
+    let mut saved = Instant::now();
+    while state.epoch < record.train.epochs {
+        let started = Instant::now();
+        for batch in images.batches(record, state.epoch, state.batch) {
+            let batches = images.train.len().div_ceil(record.train.batch_size);
+            let done = state.epoch as f64 + state.batch as f64 / batches as f64;
+            let rate = record.train.learning_rate_at(done);
+            let result = step(&mut model, &mut sgd, &batch, record, state.step, rate, on);
+            if !result.loss.is_finite() {
+                let (loss, epoch, step) = (result.loss, state.epoch + 1, state.batch + 1);
+                return Err(RunError::Diverged { loss, epoch, step });
             }
-            let theirs = RunRecord::read(&config)?;
-            // The same images under another name are the same images; records of before have their name only.
-            let by_sum = theirs.images_sha256.is_some() && record.images_sha256.is_some();
-            let what = |of: &RunRecord| {
-                let (key, images) =
-                    if by_sum { ("images_sha256", of.images_sha256.as_ref()) } else { ("data", Some(&of.data_name)) };
-                serde_json::json!({
-                    key: images, "classes": of.classes, "normalization": of.normalization, "input": of.input,
-                    "seed": of.seed, "model": of.model, "train": of.train,
-                })
-            };
-            return match difference(&what(&theirs), &what(record), String::new()) {
-                Some((key, theirs, ours)) => Err(RunError::OtherRun { path: path.into(), key, theirs, ours }),
-                None => Ok(dir),
-            };
+            state.count(&batch, &result);
+            observer.batch(&report(&state, record, batches));
+            let stopping = stop.load(Ordering::Relaxed);
+            if stopping || saved.elapsed() > CHECKPOINT_INTERVAL {
+                dir.save_checkpoint(&model, &sgd, &state)?;
+                saved = Instant::now();
+            }
+            if stopping {
+                return Ok((model, state, Ended::Stopped));
+            }
         }
-        fs::create_dir_all(path).map_err(|source| RunError::Write { path: path.into(), source })?;
-        let text = serde_json::to_string_pretty(record).expect("a configuration is JSON");
-        write_atomically(&config, text.as_bytes())?;
-        Ok(dir)
+        let best = finish(&mut model, record, &images, &mut state, started.elapsed().as_secs_f64())?;
+        // The checkpoint is last: until it is written, a resumed run does this epoch's end again.
+        dir.save_weights(&model, best)?;
+        dir.save_metrics(&state.epochs)?;
+        dir.save_checkpoint(&model, &sgd, &state)?;
+        saved = Instant::now();
+        observer.epoch(state.epochs.last().expect("just pushed"), record.train.epochs);
     }
+    Ok((model, state, Ended::Finished))
+}
 
-    /// Opens the folder of a run.
-    ///
-    /// # Errors
-    /// If it is not one.
-    pub fn open(path: &Path) -> Result<Self, RunError> {
-        if path.is_file() {
-            return Err(RunError::NotAFolder { path: path.into() });
-        }
-        if !path.join(CONFIG).is_file() {
-            return Err(RunError::NotARun { path: path.into() });
-        }
-        Ok(RunDir { path: path.into() })
+/// The network, its momentum and how far it is: from the folder's files, or new.
+fn begin(dir: &RunDir, record: &RunRecord) -> Result<(IResNet, Sgd, RunState), RunError> {
+    let mut model = record.model.init(record.input, record.seed)?;
+    model
+        .set_memory(record.memory)
+        .map_err(|e| ConfigError::Parse { source_name: "memory".into(), message: e.to_string() })?;
+    let mut sgd = Sgd::new(&model);
+    let begun = match dir.load_checkpoint(&mut model, &mut sgd)? {
+        Some(state) => Some(state),
+        None => dir.load_finished(&mut model, record.train.epochs)?,
+    };
+    if begun.as_ref().is_some_and(|state| state.epoch > 0 && state.batch == 0) {
+        // Weights that were lost since.
+        dir.restore_weights(&model)?;
     }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
+    if begun.is_none() {
+        // Weights are never without a checkpoint, then, whenever a run is killed.
+        dir.save_checkpoint(&model, &sgd, &RunState::default())?;
     }
+    Ok((model, sgd, begun.unwrap_or_default()))
+}
 
-    /// Keeps other processes from training in the folder until what is returned is dropped, where the file system has locks
-    /// and the folder can be written.
-    pub(crate) fn lock(&self) -> Result<Option<Lock>, RunError> {
-        let path = self.path.join(LOCK);
-        let Ok(file) = fs::File::options().create(true).truncate(false).write(true).open(&path) else {
-            return Ok(None);
-        };
-        match file.try_lock() {
-            Err(fs::TryLockError::WouldBlock) => Err(RunError::Busy { path: self.path.clone() }),
-            Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(Some(Lock { path, _file: file })),
-        }
-    }
-
-    /// The configuration.
-    ///
-    /// # Errors
-    /// If it does not parse or holds values out of range.
-    pub fn record(&self) -> Result<RunRecord, RunError> {
-        Ok(RunRecord::read(&self.path.join(CONFIG))?)
-    }
-
-    /// The network with its last weights.
-    ///
-    /// # Errors
-    /// If there are none yet, or they do not belong to the configuration.
-    pub fn load(&self) -> Result<(RunRecord, IResNet), RunError> {
-        let (record, model, _) = self.load_with_bytes()?;
-        Ok((record, model))
-    }
-
-    /// The same, and the SHA-256 of the file of weights.
-    ///
-    /// # Errors
-    /// As for [`Self::load`].
-    pub fn load_with_sha256(&self) -> Result<(RunRecord, IResNet, String), RunError> {
-        let (record, model, bytes) = self.load_with_bytes()?;
-        Ok((record, model, crate::bytes::sha256([bytes])))
-    }
-
-    fn load_with_bytes(&self) -> Result<(RunRecord, IResNet, Vec<u8>), RunError> {
-        let record = self.record()?;
-        let path = self.path.join(LAST);
-        if !path.is_file() {
-            return Err(RunError::NoWeights { path: self.path.clone() });
-        }
-        let mut model = record.model.zeros(record.input, record.seed)?;
-        let bytes = read(&path)?;
-        model.load_safetensors(&bytes, &path)?;
-        Ok((record, model, bytes))
-    }
-
-    /// The epochs done, as `metrics.jsonl` has them.
-    pub fn epochs(&self) -> Vec<EpochRecord> {
-        let text = fs::read_to_string(self.path.join(METRICS)).unwrap_or_default();
-        text.lines().map_while(|line| serde_json::from_str(line).ok()).collect()
-    }
-
-    /// Writes a checkpoint: weights, momentum, power-iteration state, running statistics and progress.
-    pub(crate) fn save_checkpoint(&self, model: &IResNet, sgd: &Sgd, progress: &Progress) -> Result<(), RunError> {
-        let momentum = [(MOMENTUM[0], sgd.momentum[0].as_slice()), (MOMENTUM[1], sgd.momentum[1].as_slice())];
-        let text = serde_json::to_string(progress).expect("progress is JSON");
-        let bytes = model.serialize_with(&momentum, HashMap::from([(PROGRESS.to_string(), text)]));
-        write_atomically(&self.path.join(CHECKPOINT), &bytes)
-    }
-
-    /// Loads the checkpoint into `model` and `sgd`, if there is one.
-    pub(crate) fn load_checkpoint(&self, model: &mut IResNet, sgd: &mut Sgd) -> Result<Option<Progress>, RunError> {
-        let path = self.path.join(CHECKPOINT);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let bytes = read(&path)?;
-        let progress = progress_of(&bytes, &path)?;
-        let file = SafeTensors::deserialize(&bytes).expect("progress was read from it");
-        for (name, values) in MOMENTUM.iter().zip(&mut sgd.momentum) {
-            let view = file.tensor(name).ok().filter(|v| v.data().len() == 4 * values.len()).ok_or_else(|| {
-                let message = format!("{name} is missing or of another length than {}", values.len());
-                WeightsError::Format { path: path.clone(), message }
-            })?;
-            crate::bytes::to_floats(view.data(), values);
-        }
-        model.load_tensors(&file, &path, false, &MOMENTUM)?;
-        Ok(Some(progress))
-    }
-
-    /// The progress of a finished run without its checkpoint, as networks are published, with the weights in `model`;
-    /// nothing for a new run.
-    ///
-    /// # Errors
-    /// Weights that do not load, or those of a run that is not finished.
-    pub(crate) fn load_finished(&self, model: &mut IResNet, epochs: usize) -> Result<Option<Progress>, RunError> {
-        let path = self.path.join(LAST);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let records = self.epochs();
-        if records.len() < epochs {
-            return Err(RunError::NoCheckpoint { path: self.path.clone(), done: records.len(), epochs });
-        }
-        model.load_safetensors(&read(&path)?, &path)?;
-        Ok(Some(Progress { epoch: records.len(), epochs: records, ..Progress::default() }))
-    }
-
-    /// Writes `last.safetensors`, and `best.safetensors` if this is the best epoch.
-    pub(crate) fn save_weights(&self, model: &IResNet, best: bool) -> Result<(), RunError> {
-        let bytes = model.to_safetensors();
-        if best {
-            write_atomically(&self.path.join(BEST), &bytes)?;
-        }
-        write_atomically(&self.path.join(LAST), &bytes)
-    }
-
-    /// Writes `last.safetensors` if it is missing.
-    pub(crate) fn restore_weights(&self, model: &IResNet) -> Result<(), RunError> {
-        if self.path.join(LAST).exists() { Ok(()) } else { self.save_weights(model, false) }
-    }
-
-    /// Writes the metrics of all epochs so far, a line each.
-    pub(crate) fn save_metrics(&self, epochs: &[EpochRecord]) -> Result<(), RunError> {
-        let lines: String = epochs.iter().map(|e| serde_json::to_string(e).expect("a record is JSON") + "\n").collect();
-        write_atomically(&self.path.join(METRICS), lines.as_bytes())
+impl RunState {
+    /// Books a step.
+    fn count(&mut self, batch: &Batch, result: &Differentiated) {
+        self.batch += 1;
+        self.step += 1;
+        self.loss_sum += f64::from(result.loss) * batch.labels.len() as f64;
+        self.correct += result.correct;
+        self.seen += batch.labels.len();
+        self.recomputed_blocks += result.memory.recomputed;
     }
 }
 
-/// The first value that differs, with its path, and its text on either side.
-fn difference(theirs: &Value, ours: &Value, path: String) -> Option<(String, String, String)> {
-    match (theirs, ours) {
-        (Value::Object(a), Value::Object(b)) if a.keys().eq(b.keys()) => a.iter().find_map(|(key, value)| {
-            let dot = if path.is_empty() { "" } else { "." };
-            difference(value, &b[key], format!("{path}{dot}{key}"))
-        }),
-        _ => (theirs != ours).then(|| (path, theirs.to_string(), ours.to_string())),
+fn report(state: &RunState, record: &RunRecord, batches: usize) -> BatchReport {
+    BatchReport {
+        epoch: state.epoch + 1,
+        epochs: record.train.epochs,
+        batch: state.batch,
+        batches,
+        loss: state.loss_sum / state.seen as f64,
+        error_percent: state.train_error_percent(),
     }
-}
-
-const MOMENTUM: [&str; 2] = ["momentum.trunk", "momentum.head"];
-const PROGRESS: &str = "iresnet.progress";
-
-fn read(path: &Path) -> Result<Vec<u8>, WeightsError> {
-    fs::read(path).map_err(|source| WeightsError::Io { path: path.into(), source })
-}
-
-fn progress_of(bytes: &[u8], path: &Path) -> Result<Progress, RunError> {
-    let format = |message: String| WeightsError::Format { path: path.into(), message };
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| format(e.to_string()))?;
-    SafeTensors::deserialize(bytes).map_err(|e| format(e.to_string()))?;
-    let text =
-        metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS)).ok_or_else(|| format("no progress in it".into()))?;
-    serde_json::from_str(text).map_err(|e| format(e.to_string()).into())
 }

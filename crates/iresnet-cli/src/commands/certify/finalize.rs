@@ -3,15 +3,17 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use iresnet::certificate::{Certificate, RescaledLayer, finalize};
+use iresnet::certificate::{RescaledLayer, finalize};
 use iresnet::evaluate::error_percent;
-use iresnet::model::IResNet;
+use iresnet::model::{Examined, IResNet};
 use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
-use super::CertifyArgs;
-use crate::commands::data::load_for_run;
-use crate::terminal::bar;
+use super::args::CertifyArgs;
+use super::proof::{save, show};
+use crate::inputs::load_for_run;
+use crate::output::out;
+use crate::terminal::{at, bar};
 
 /// What `rescaling.json` holds.
 #[derive(Serialize)]
@@ -33,25 +35,25 @@ pub fn run(
     dir: &RunDir,
     record: &RunRecord,
     model: &IResNet,
-    certificate: &Certificate,
+    examined: &Examined,
 ) -> Result<Option<Report>> {
+    let certificate = examined.certificate();
     if certificate.certified && certificate.largest_block_lipschitz() <= args.target {
         if !args.json {
-            println!("nothing to finalize: every block is at most {}", args.target);
+            out!("nothing to finalize: every block is at most {}", args.target);
         }
         return Ok(None);
     }
     // Data that cannot be loaded is said before any work.
     let loaded = load_for_run(record, &args.data)?;
     let progress = bar(3 * model.layout().num_blocks() as u64, "finalizing");
-    let finalized = finalize(model, certificate, args.target, |done, _| progress.set_position(done as u64));
+    let finalized = finalize(model, examined, args.target, Some(&at(&progress)));
     progress.finish_and_clear();
     let finalized = finalized?;
     let test = &loaded.split.test;
     let error = |model: &IResNet| {
         let progress = bar(test.len() as u64, "classifying");
-        let error =
-            error_percent(model, test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
+        let error = error_percent(model, test, &record.normalization, Some(&at(&progress)));
         progress.finish_and_clear();
         error
     };
@@ -59,25 +61,25 @@ pub fn run(
     let folder = RunDir::create(&dir.path().join("finalized"), record, true)?;
     let weights = finalized.model.to_safetensors();
     write_atomically(&folder.path().join("last.safetensors"), &weights)?;
-    super::save(&finalized.certificate, args.tolerance, folder.path())?;
+    save(finalized.examined.certificate(), args.tolerance, folder.path())?;
     let report = Report {
         folder: folder.path().into(),
         target: args.target,
         error_percent,
         layers: finalized.layers,
-        weights_sha256: finalized.certificate.weights_sha256.clone(),
+        weights_sha256: finalized.examined.certificate().weights_sha256.clone(),
     };
     write_atomically(&folder.path().join("rescaling.json"), serde_json::to_string_pretty(&report)?.as_bytes())?;
     if !args.json {
         let all = 3 * model.layout().num_blocks();
-        println!("finalized: {} of {all} layers scaled, blocks at most {}", report.layers.len(), args.target);
+        out!("finalized: {} of {all} layers scaled, blocks at most {}", report.layers.len(), args.target);
         for layer in &report.layers {
-            println!("  {:<28} norm at most {:>9.4}, times {:.6}", layer.name, layer.norm.value(), layer.factor);
+            out!("  {:<28} norm at most {:>9.4}, times {:.6}", layer.name, layer.norm.value(), layer.factor);
         }
         let [before, after] = report.error_percent;
-        println!("test error                    {before:.2} % before, {after:.2} % after");
-        super::show(&finalized.certificate, args.tolerance);
-        println!("the new network is the run {}", report.folder.display());
+        out!("test error                    {before:.2} % before, {after:.2} % after");
+        show(finalized.examined.certificate(), args.tolerance);
+        out!("the new network is the run {}", report.folder.display());
     }
     Ok(Some(report))
 }

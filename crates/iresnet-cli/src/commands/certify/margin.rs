@@ -1,17 +1,15 @@
 //! `iresnet certify --margin`
 
 use anyhow::Result;
-use iresnet::certificate::{Certificate, Margins, certified_accuracy, predictions};
-use iresnet::model::IResNet;
+use iresnet::certificate::{Margins, certified_accuracy, predictions};
+use iresnet::model::Examined;
 use iresnet::train::{RunDir, RunRecord, write_atomically};
 use serde::Serialize;
 
-use super::CertifyArgs;
-use crate::commands::data::load_for_run;
-use crate::terminal::bar;
-
-/// Radii at which accuracy is certified unless others are asked for.
-pub const RADII: [f64; 7] = [0.0, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1];
+use super::args::CertifyArgs;
+use crate::inputs::load_for_run;
+use crate::output::out;
+use crate::terminal::{at, bar};
 
 /// What `margins.json` holds. Radii are L2 distances between images whose pixels go from 0, black, to 1.
 #[derive(Serialize)]
@@ -41,19 +39,12 @@ struct Image {
 }
 
 /// Writes `margins.json` into the run folder.
-pub fn run(
-    args: &CertifyArgs,
-    radii: &[f64],
-    dir: &RunDir,
-    record: &RunRecord,
-    model: &IResNet,
-    certificate: &Certificate,
-) -> Result<Report> {
+pub fn run(args: &CertifyArgs, radii: &[f64], dir: &RunDir, record: &RunRecord, examined: &Examined) -> Result<Report> {
     let test = load_for_run(record, &args.data)?.split.test;
-    let margins = Margins::of(model, certificate).expect("the certificate was just made for this network");
+    let margins = Margins::of(examined);
     let progress = bar(test.len() as u64, "classifying");
-    let mut predictions =
-        predictions(model, &margins, &test, &record.normalization, &mut |done, _| progress.set_position(done as u64));
+    let (network, listener) = (examined.network(), at(&progress));
+    let mut predictions = predictions(network, &margins, &test, &record.normalization, Some(&listener));
     progress.finish_and_clear();
     // A change of length r in pixels from 0 to 1 has at most this times r at the network's input.
     let steepest = record.normalization.scale.iter().map(|s| f64::from(s.abs())).fold(0.0, f64::max);
@@ -69,7 +60,7 @@ pub fn run(
     right.sort_by(f64::total_cmp);
     let quantile = |quarter: usize| right[quarter * (right.len() - 1) / 4];
     let report = Report {
-        weights_sha256: certificate.weights_sha256.clone(),
+        weights_sha256: examined.certificate().weights_sha256.clone(),
         data: record.data_name.clone(),
         certified_accuracy: radii
             .iter()
@@ -85,18 +76,18 @@ pub fn run(
     };
     write_atomically(&dir.path().join("margins.json"), serde_json::to_string_pretty(&report)?.as_bytes())?;
     if !args.json {
-        println!(
+        out!(
             "accuracy that no change of an image within an L2 radius can lower (pixels from 0 to 1, logits taken as exact):"
         );
         for at in &report.certified_accuracy {
-            println!("  radius {:<10} {:>6.2} %", at.radius, 100.0 * at.accuracy);
+            out!("  radius {:<10} {:>6.2} %", at.radius, 100.0 * at.accuracy);
         }
         if let Some([least, lower, median, upper, most]) = report.radius_quartiles {
-            println!(
+            out!(
                 "radii of the images classified rightly: {least:.2e} smallest, {median:.2e} median ({lower:.2e} to {upper:.2e} the middle half), {most:.2e} largest"
             );
         }
-        println!("of every image: {}", dir.path().join("margins.json").display());
+        out!("of every image: {}", dir.path().join("margins.json").display());
     }
     Ok(report)
 }

@@ -1,0 +1,4 @@
+//! How far a piece of work is.
+
+/// Called with units done and units in all, from any thread; `None` where nobody listens.
+pub type Progress<'a> = Option<&'a (dyn Fn(usize, usize) + Sync)>;
