@@ -89,7 +89,7 @@ impl<T: Scalar> Batch<T> {
 
     /// Euclidean length of each sample, summed in float64.
     pub fn lengths(&self) -> Vec<f64> {
-        let lengths = self.packs.chunks_exact(self.shape.pack_len()).flat_map(|pack| lengths(pack.iter().copied()));
+        let lengths = self.packs.chunks_exact(self.shape.pack_len()).flat_map(lengths);
         lengths.take(self.samples).collect()
     }
 
@@ -124,12 +124,16 @@ impl<T: Scalar> Batch<T> {
     }
 }
 
-/// Lengths of the lanes of one pack.
-pub(crate) fn lengths<T: Scalar>(values: impl Iterator<Item = T>) -> [f64; LANES] {
+/// Covers the rounding of [`lengths`], whose sums have fewer than ten million terms.
+pub(crate) const UP: f64 = 1.0 + 1e-8;
+
+/// Lengths of the lanes of packed values.
+pub(crate) fn lengths<T: Scalar>(values: &[T]) -> [f64; LANES] {
     let mut squares = [0.0; LANES];
-    for (i, value) in values.enumerate() {
-        let value = value.to_f64();
-        squares[i % LANES] += value * value;
+    for vector in values.as_chunks::<LANES>().0 {
+        for l in 0..LANES {
+            squares[l] += vector[l].to_f64() * vector[l].to_f64();
+        }
     }
     squares.map(f64::sqrt)
 }

@@ -54,5 +54,5 @@ pub use bijection::{Bijection, Bounds, Injection, Preimage};
 pub use chain::Chain;
 pub use inverse::Inverse;
 pub use iresnet_kernels::{ImageShape, LANES, Purpose};
-pub use iresnet_spectra::Progress;
+pub use iresnet_spectra::{Progress, tell};
 pub use scalar::Scalar;

@@ -78,5 +78,5 @@ pub use gram::matrix_norm_bound;
 pub use layer::ConvLayer;
 pub use norm::{Method, best_bounds};
 pub use operator::{Search, ZeroPadded};
-pub use progress::Progress;
+pub use progress::{Progress, tell};
 pub use spectrum::{LayerSpectrum, Spectrum};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use iresnet_flow::Progress;
 use iresnet_flow::solve::{Contradiction, Outcome, Solver, Stop, ToleranceOn};
+use iresnet_flow::{Progress, tell};
 use serde::Serialize;
 
 use crate::data::{Dataset, Loader, Normalization};
@@ -48,13 +48,6 @@ pub(crate) fn for_each_logits(
     for batch in Loader::evaluate(data, normalization, BATCH) {
         let logits = device.forward(model, model.layout().view(&batch.images)).logits;
         visit(logits.as_slice().expect("a new array"), &batch.labels);
-    }
-}
-
-/// Tells of progress where somebody listens.
-pub(crate) fn tell(progress: Progress<'_>, done: usize, all: usize) {
-    if let Some(progress) = progress {
-        progress(done, all);
     }
 }
 

@@ -47,7 +47,7 @@ pub mod train;
 
 pub use iresnet_data as data;
 pub use iresnet_flow as flow;
-pub use iresnet_flow::{Progress, solve};
+pub use iresnet_flow::{Progress, solve, tell};
 pub use iresnet_spectra as spectra;
 
 #[cfg(doctest)]

@@ -151,10 +151,20 @@ impl<'a> Tape<'a> {
         self.report
     }
 
-    /// Input and inner values of layer `index`: kept, recovered from its output, or computed again.
+    /// Whether the layer before `index` recalls its input from its output, which is this one's input.
+    fn needs_output(&self, index: usize) -> bool {
+        let before = index.checked_sub(1).map(|before| &self.layers[before]);
+        before.is_some_and(|layer| !layer.is_iterative() || self.memory == Memory::Reversible)
+    }
+
+    /// Input and inner values of layer `index`: kept, recovered from its output, or computed again. A layer in closed form
+    /// without parameters has no use for them: empty where the layer before has none either.
     fn recall(&mut self, index: usize, step: &dyn Step, output: Option<&[f32]>) -> (Vec<f32>, Inner) {
         let layer = &self.layers[index];
         if !layer.is_iterative() {
+            if layer.num_parameters() == 0 && !self.needs_output(index) {
+                return (Vec::new(), Inner::Nothing);
+            }
             let output = output.expect("the output of the layer behind was recalled");
             let Recovered { input, inner, .. } = step.recover(output, &self.pool).expect("a closed form");
             return (input, inner);

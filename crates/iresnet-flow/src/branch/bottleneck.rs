@@ -7,7 +7,7 @@ use iresnet_kernels::{Affine, BlockPlan, BlockShape, PreciseBlock, Purpose, with
 use iresnet_spectra::{ConvLayer, Method, UpperBound};
 use sha2::{Digest, Sha256};
 
-use crate::batch::{Batch, lengths};
+use crate::batch::{Batch, UP, lengths};
 use crate::layers::Residual;
 use crate::proof::{BlockBound, Layer, Proved};
 use crate::solve::Branch;
@@ -21,9 +21,6 @@ pub struct ChannelAffine {
     /// Shifts, one a channel.
     pub shift: Vec<f32>,
 }
-
-/// Covers the rounding of the lengths computed here, whose sums have fewer than ten million terms.
-const UP: f64 = 1.0 + 1e-8;
 
 /// A branch with its kernels prepared. Copies share them.
 #[derive(Clone, Debug)]
@@ -179,8 +176,8 @@ fn expands(block: &PreciseBlock, y: &[f32], x: &[f32], lipschitz: f64) -> bool {
         g
     };
     // One sample, in the first lane.
-    let apart = |a: &[f64], b: &[f64]| lengths(a.iter().zip(b).map(|(a, b)| a - b))[0];
-    let rounding = |x: &[f64]| block.rounding(lengths(x.iter().copied())[0] * UP);
+    let apart = |a: &[f64], b: &[f64]| lengths(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f64>>())[0];
+    let rounding = |x: &[f64]| block.rounding(lengths(x)[0] * UP);
     let a = packed(x);
     let at_a = branch(&a);
     let b: Vec<f64> = packed(y).iter().zip(&at_a).map(|(y, g)| y - g).collect();

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::autodiff::{Inner, Pool, Recovered, Step, TrainedLayer};
-use crate::batch::Batch;
+use crate::batch::{Batch, UP};
 use crate::bijection::{Bijection, Bounds, Preimage};
 use crate::proof::Layer;
 use crate::solve::{Contradiction, SolveBy};
@@ -161,7 +161,7 @@ impl Layer for ActNorm {
         let shifts = &self.parameters[self.shape.channels..];
         let shift = (self.area() as f64 * shifts.iter().map(|b| f64::from(*b).powi(2)).sum::<f64>()).sqrt();
         for (error, size) in errors.iter_mut().zip(x.lengths()) {
-            *error = (largest * *error + 8.0 * f64::EPSILON * (largest * size + shift)) * (1.0 + 1e-8);
+            *error = (largest * *error + 8.0 * f64::EPSILON * (largest * size + shift)) * UP;
         }
         Bijection::<f64>::forward(self, x)
     }

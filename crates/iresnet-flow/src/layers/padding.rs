@@ -51,7 +51,7 @@ impl<T: Scalar> Injection<T> for InjectivePadding {
         let mut residuals = Vec::with_capacity(y.samples().next_multiple_of(LANES));
         for (x, y) in x.packs_mut().chunks_exact_mut(kept).zip(y.packs().chunks_exact(all)) {
             x.copy_from_slice(&y[..kept]);
-            residuals.extend(crate::batch::lengths(y[kept..].iter().copied()));
+            residuals.extend(crate::batch::lengths(&y[kept..]));
         }
         residuals.truncate(y.samples());
         (x, residuals)

@@ -5,12 +5,9 @@
 //! matter. The pass itself rounds in float64, and every layer bounds by how much ([`Layer::forward_enclosed`]).
 
 use super::layer::Layer;
-use crate::batch::Batch;
+use crate::batch::{Batch, UP};
 use crate::bijection::Bijection;
 use crate::chain::Chain;
-
-/// Covers the rounding of the lengths computed here, whose sums have fewer than ten million terms.
-const UP: f64 = 1.0 + 1e-8;
 
 /// Bound on the Euclidean distance of each sample of `x` from the true preimage of its latent in `z`, of the chain in exact
 /// arithmetic.

@@ -6,6 +6,7 @@
 use super::branch::Branch;
 use super::report::{Contradiction, Outcome};
 use super::solver::Solver;
+use crate::batch::lengths;
 use crate::{LANES, Scalar};
 
 /// When samples are done.
@@ -63,8 +64,13 @@ pub(crate) fn run<T: Scalar, R: Rule<T>>(
         for l in (0..LANES).filter(|&l| lanes[l].is_none()) {
             entering.extend(waiting.next().map(|sample| (l, sample)));
         }
-        let sizes = load(packs.y, len, &entering, &mut y);
-        load(packs.start, len, &entering, &mut x);
+        let sizes = if entering.is_empty() {
+            [0.0; LANES]
+        } else {
+            load(packs.y, len, &entering, &mut y);
+            load(packs.start, len, &entering, &mut x);
+            lengths(&y)
+        };
         for (l, sample) in entering {
             stepper.reset(l);
             lanes[l] = Some((sample, rule.enter(sample, sizes[l])));
@@ -102,12 +108,8 @@ fn whole_pack(moves: &[(usize, usize)]) -> bool {
         && moves[0].1.is_multiple_of(LANES)
 }
 
-/// Copies samples of the packs `from` into lanes of `to`, and returns the lengths of what is in all lanes.
-fn load<T: Scalar>(from: &[T], len: usize, moves: &[(usize, usize)], to: &mut [T]) -> [f64; LANES] {
-    let mut squares = [0.0; LANES];
-    if moves.is_empty() {
-        return squares;
-    }
+/// Copies samples of the packs `from` into lanes of `to`.
+fn load<T: Scalar>(from: &[T], len: usize, moves: &[(usize, usize)], to: &mut [T]) {
     if whole_pack(moves) {
         to.copy_from_slice(&from[moves[0].1 * len..][..len * LANES]);
     } else {
@@ -118,12 +120,6 @@ fn load<T: Scalar>(from: &[T], len: usize, moves: &[(usize, usize)], to: &mut [T
             }
         }
     }
-    for vector in to.as_chunks::<LANES>().0 {
-        for l in 0..LANES {
-            squares[l] += vector[l].to_f64() * vector[l].to_f64();
-        }
-    }
-    squares.map(f64::sqrt)
 }
 
 /// Copies lanes of `x` to their samples' places in the packs `to`.

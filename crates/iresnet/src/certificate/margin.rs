@@ -5,12 +5,11 @@
 //! mean of a channel has norm `(H W)^(-1/2)`. With `Lip(F)` of the trunk in front (the injective padding has norm 1), a
 //! prediction `i` cannot change within `min_j (logit_i - logit_j) / (Lip(F) Lip_ij)` (Tsuzuku et al. 2018).
 
-use iresnet_flow::Progress;
+use iresnet_flow::{Progress, tell};
 use iresnet_spectra::UpperBound;
 use serde::Serialize;
 
 use crate::data::{Dataset, Loader, Normalization};
-use crate::evaluate::tell;
 use crate::model::weights_in_use::affine_of;
 use crate::model::{Examined, Prepared, argmax};
 

@@ -75,6 +75,15 @@ pub struct Stage {
     pub blocks: Vec<Block>,
 }
 
+/// What a network does next to the images behind its padding.
+#[derive(Clone, Copy, Debug)]
+pub enum Next<'a> {
+    /// Downsamples images of this shape.
+    Squeeze(ImageShape),
+    /// Runs a block, which has this number in the network.
+    Block(usize, &'a Block),
+}
+
 /// The geometry of a whole network.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -181,6 +190,16 @@ impl Layout {
             trunk_len: cursor.parameters,
             statistics_len: cursor.statistics,
             latent: image,
+        })
+    }
+
+    /// Downsamplings and blocks, in the order of the forward pass.
+    pub fn sequence(&self) -> impl Iterator<Item = Next<'_>> {
+        let squeezes = std::iter::once(None).chain(self.stages.iter().map(|stage| Some(Next::Squeeze(stage.image))));
+        let mut blocks = self.blocks().enumerate().map(|(i, block)| Next::Block(i, block));
+        let stages = squeezes.zip(&self.stages).map(|(squeeze, stage)| (squeeze, stage.blocks.len()));
+        stages.flat_map(move |(squeeze, count)| {
+            squeeze.into_iter().chain(blocks.by_ref().take(count)).collect::<Vec<_>>()
         })
     }
 

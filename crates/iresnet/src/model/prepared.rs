@@ -28,13 +28,13 @@ use std::sync::Arc;
 use iresnet_flow::layers::{InjectivePadding, Residual, Squeeze};
 use iresnet_flow::proof::{Certificate, Layer, Refused, error_bars, examine};
 use iresnet_flow::solve::{Contradiction, Picard, SolveBy, Solver, Stop, ToleranceOn};
-use iresnet_flow::{Batch, Bijection, Chain, ImageShape, Injection, LANES, Progress, Scalar};
+use iresnet_flow::{Batch, Bijection, Chain, Injection, LANES, Progress, Scalar};
 use ndarray::{Array2, Array4, ArrayView4};
 use rayon::prelude::*;
 
 use super::head::Head;
 use super::inversion::{Chunk, Inversion, report};
-use super::layout::Layout;
+use super::layout::{Layout, Next};
 use super::network::{IResNet, Output};
 use super::weights_in_use::WeightsInUse;
 use crate::config::Activation;
@@ -87,17 +87,16 @@ impl Prepared {
     pub(super) fn new(model: &IResNet) -> Self {
         let layout = model.layout.clone();
         let WeightsInUse { blocks } = model.weights_in_use();
-        let mut blocks = blocks.into_iter();
-        let (mut layers, mut shape): (Vec<Box<dyn Layer>>, ImageShape) = (Vec::new(), layout.padded);
-        for stage in &layout.stages {
-            if stage.image != shape {
-                layers.push(Box::new(Squeeze::new(shape)));
-                shape = stage.image;
+        let mut weights = blocks.into_iter();
+        let layer = |next: Next<'_>| -> Box<dyn Layer> {
+            match next {
+                Next::Squeeze(image) => Box::new(Squeeze::new(image)),
+                Next::Block(_, block) => {
+                    Box::new(Residual::new(weights.next().expect("weights of every block").prepare(block)))
+                }
             }
-            for (block, weights) in stage.blocks.iter().zip(&mut blocks) {
-                layers.push(Box::new(Residual::new(weights.prepare(block))));
-            }
-        }
+        };
+        let layers: Vec<Box<dyn Layer>> = layout.sequence().map(layer).collect();
         let from = layout.statistics_len;
         let shared = Shared {
             padding: InjectivePadding::new(layout.image(), layout.padded.channels),

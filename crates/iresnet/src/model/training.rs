@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::dropout::Dropout;
 use super::head::Head;
-use super::layout::{Block, Layout};
+use super::layout::{Block, Layout, Next};
 use super::network::{IResNet, count_correct};
 use super::norms::{NormState, correlation};
 use super::weights_in_use::{normalized_weights, spectral_factor};
@@ -131,14 +131,15 @@ impl IResNet {
         assert_eq!(layout.samples(&values), labels.len(), "images and labels");
         let classes = layout.input.classes;
         assert!(labels.iter().all(|l| (*l as usize) < classes), "a label is not below the {classes} classes");
-        let (layers, blocks) = self.trained_layers(dropout);
+        let sequence: Vec<Next<'_>> = layout.sequence().collect();
+        let layers: Vec<_> = sequence.iter().map(|next| self.trained(*next, dropout)).collect();
         let mut statistics =
             BatchStatistics { mean: vec![0.0; layout.statistics_len], var: vec![0.0; layout.statistics_len] };
         let padding = InjectivePadding::new(layout.image(), layout.padded.channels);
         let x = padding.forward(Batch::pack(&values, layout.image()));
         let (latent, tape) = Tape::forward(&layers, x, self.memory, &self.pool, |layer, inner| {
-            if let Inner::Normalized(tape) = inner {
-                statistics.record(blocks[layer].expect("only blocks have BatchNorms"), tape);
+            if let (Inner::Normalized(tape), Next::Block(_, block)) = (inner, sequence[layer]) {
+                statistics.record(block, tape);
             }
         });
         let head = Head::new(&self.head, layout, self.config.activation);
@@ -162,26 +163,12 @@ impl IResNet {
         }
     }
 
-    /// The layers behind the padding, and which of them are blocks.
-    fn trained_layers<'a>(
-        &'a self,
-        dropout: Option<&'a Dropout>,
-    ) -> (Vec<Box<dyn TrainedLayer + 'a>>, Vec<Option<&'a Block>>) {
-        let (mut layers, mut blocks): (Vec<Box<dyn TrainedLayer + 'a>>, Vec<_>) = Default::default();
-        let (mut shape, mut index) = (self.layout.padded, 0);
-        for stage in &self.layout.stages {
-            if stage.image != shape {
-                layers.push(Box::new(Squeeze::new(shape)));
-                blocks.push(None);
-                shape = stage.image;
-            }
-            for block in &stage.blocks {
-                layers.push(Box::new(TrainedBlock { model: self, block, index, dropout }));
-                blocks.push(Some(block));
-                index += 1;
-            }
+    /// A part of the network as a training pass sees it.
+    fn trained<'a>(&'a self, next: Next<'a>, dropout: Option<&'a Dropout>) -> Box<dyn TrainedLayer + 'a> {
+        match next {
+            Next::Squeeze(image) => Box::new(Squeeze::new(image)),
+            Next::Block(index, block) => Box::new(TrainedBlock { model: self, block, index, dropout }),
         }
-        (layers, blocks)
     }
 
     /// Folds the statistics of a training batch into the running ones.
