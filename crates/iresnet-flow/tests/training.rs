@@ -173,3 +173,20 @@ fn keeping_less_gives_the_same_gradients() {
     // Inputs are recovered to 3e-7, inner values to some times that.
     assert!(error < 1e-5, "{error:e}");
 }
+
+/// A run makes thousands of passes: what each leaves behind in the pool must not add up.
+#[test]
+fn passes_give_back_as_many_buffers_as_they_take() {
+    let parameters = parameters();
+    let layers = layers(&parameters);
+    for memory in [Memory::Standard, Memory::Checkpoint(2), Memory::Reversible] {
+        let pool = Arc::new(Pool::default());
+        let kept = [(); 6].map(|()| {
+            let (output, tape) = Tape::forward(&layers, input(), memory, &pool, |_, _| {});
+            drop(output);
+            tape.backward(cotangent(), &mut vec![0.0; parameters.len()]);
+            pool.kept()
+        });
+        assert!(kept[0] > 0 && kept[2..].iter().all(|k| *k == kept[1]), "{memory}: {kept:?}");
+    }
+}

@@ -53,7 +53,7 @@ pub use batchnorm::{BatchNormTape, Moments};
 pub use block::{Affine, BlockPlan, BlockShape, Purpose};
 pub use buffer::{Workspace, with_workspace};
 pub use dropout::{DropoutKey, DropoutMask, dropout_bits};
-pub use kinks::near_zero;
+pub use kinks::NearZero;
 pub use lane::LANES;
 pub use level::{Level, Leveled, dispatch};
 pub use pack::{pack, pixel_shuffle, pixel_unshuffle, unpack};

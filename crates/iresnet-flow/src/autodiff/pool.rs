@@ -10,7 +10,7 @@ impl Pool {
     /// A buffer of `len` values; contents are whatever was there.
     ///
     /// # Panics
-    /// If a pass that used the pool panicked; so does [`Pool::give`].
+    /// If a pass that used the pool panicked; so do the other functions.
     pub fn take(&self, len: usize) -> Vec<f32> {
         let mut kept = self.0.lock().expect("no pass panicked");
         // The smallest that is large enough, so that the last, smaller batch of an epoch uses the others' buffers.
@@ -27,7 +27,14 @@ impl Pool {
 
     /// Keeps a buffer for later.
     pub fn give(&self, buffer: Vec<f32>) {
-        self.0.lock().expect("no pass panicked").push(buffer);
+        if buffer.capacity() > 0 {
+            self.0.lock().expect("no pass panicked").push(buffer);
+        }
+    }
+
+    /// Values that wait to be used again.
+    pub fn kept(&self) -> usize {
+        self.0.lock().expect("no pass panicked").iter().map(Vec::capacity).sum()
     }
 }
 

@@ -13,8 +13,11 @@ use crate::batch::Batch;
 
 /// Gradients of the output below this are zero.
 const NEGLIGIBLE: f32 = 1e-20;
-/// Layers whose kernels are prepared together.
-const GROUP: usize = 8;
+
+/// Layers whose kernels are prepared together: enough for all threads, and no more, since each takes memory.
+fn group_size() -> usize {
+    rayon::current_num_threads().next_multiple_of(4)
+}
 
 /// Layers of a training pass, the first one first.
 type Layers<'a> = [Box<dyn TrainedLayer + 'a>];
@@ -39,13 +42,14 @@ pub struct Tape<'a> {
     report: MemoryReport,
 }
 
-/// Runs of layers that are prepared together: up to [`GROUP`], and not across a change of shape.
+/// Runs of layers that are prepared together: up to [`group_size`], and not across a change of shape.
 fn groups(layers: &Layers<'_>) -> Vec<Range<usize>> {
+    let size = group_size();
     let mut groups: Vec<Range<usize>> = Vec::new();
     for (i, layer) in layers.iter().enumerate() {
         let shapes = [layer.input(), layer.output()];
         let alike = |first: &dyn TrainedLayer| [first.input(), first.output()] == shapes && shapes[0] == shapes[1];
-        match groups.last_mut().filter(|group| group.len() < GROUP && alike(&*layers[group.start])) {
+        match groups.last_mut().filter(|group| group.len() < size && alike(&*layers[group.start])) {
             Some(group) => group.end = i + 1,
             None => groups.push(i..i + 1),
         }
@@ -106,7 +110,11 @@ impl<'a> Tape<'a> {
         let tape = Tape {
             layers,
             records,
-            output: keep.then(|| output.packs().to_vec()),
+            output: keep.then(|| {
+                let mut copy = pool.take(output.packs().len());
+                copy.copy_from_slice(output.packs());
+                copy
+            }),
             samples,
             memory,
             pool: pool.clone(),
@@ -147,7 +155,10 @@ impl<'a> Tape<'a> {
                 }
             }
         }
-        output.into_iter().chain([packs]).for_each(|buffer| pool.give(buffer));
+        // The gradient came from outside; a pass gives back as many buffers as it took.
+        if let Some(output) = output {
+            pool.give(output);
+        }
         self.report
     }
 
@@ -172,7 +183,7 @@ impl<'a> Tape<'a> {
         if self.records[index].input.is_none() {
             if let Some(output) = output.filter(|_| self.memory == Memory::Reversible) {
                 if let Some(Recovered { mut input, mut inner, evaluations }) = step.recover(output, &self.pool) {
-                    if let Some(kinks) = &self.records[index].kinks {
+                    if let Some(kinks) = self.records[index].kinks.take() {
                         kinks.restore(&mut input, &mut inner);
                     }
                     self.report.evaluations += evaluations;
