@@ -1,5 +1,7 @@
 //! The trunk composed of burn's operations, but for the gradients in [`crate::convolution`].
 
+use std::ops::Range;
+
 use burn::Tensor;
 use burn::tensor::TensorData;
 use iresnet::flow::LANES;
@@ -44,11 +46,24 @@ impl Trunk<'_> {
                 x = pixel_unshuffle(x);
             }
             for block in &stage.blocks {
+                if let Some(place) = &block.actnorm {
+                    x = self.actnorm(place.clone(), x);
+                }
                 x = x.clone() + self.branch(block, index, x, statistics) * block.shape.step;
                 index += 1;
             }
         }
         x
+    }
+
+    /// `exp(l_c) x + b_c` with the log-scales and shifts in `place`.
+    fn actnorm(&self, place: Range<usize>, x: Tensor<4>) -> Tensor<4> {
+        let channels = place.len() / 2;
+        let of_channels = |from: usize| {
+            let values = self.parameters.part(place.start + from..place.start + from + channels);
+            values.reshape([1, channels, 1, 1])
+        };
+        x * of_channels(0).exp() + of_channels(channels)
     }
 
     fn branch(&self, block: &Block, index: usize, x: Tensor<4>, statistics: &mut Statistics<'_>) -> Tensor<4> {

@@ -218,7 +218,7 @@ mod tests {
     fn the_real_files_have_the_official_sums() {
         let dir = std::env::var_os("IRESNET_DATA").map(PathBuf::from);
         let Some(dir) = dir.filter(|dir| Official::named("mnist").unwrap().find(dir).is_some()) else {
-            eprintln!("skipped: IRESNET_DATA has no MNIST");
+            crate::skipped("IRESNET_DATA has no MNIST");
             return;
         };
         assert_eq!(verify("mnist", &dir).unwrap().len(), 4);

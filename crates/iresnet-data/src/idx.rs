@@ -178,7 +178,7 @@ mod tests {
     fn the_real_files_load() {
         let Some(dir) = std::env::var_os("IRESNET_DATA").map(|d| PathBuf::from(d).join("mnist")).filter(|d| d.is_dir())
         else {
-            eprintln!("skipped: IRESNET_DATA has no mnist folder");
+            crate::skipped("IRESNET_DATA has no mnist folder");
             return;
         };
         let split = load(&dir).unwrap();

@@ -127,6 +127,13 @@ pub fn default_dir() -> PathBuf {
         .join("iresnet")
 }
 
+/// Says that a test was skipped, and what is missing. `eprintln` of a test that passes is not shown; this is.
+#[cfg(test)]
+fn skipped(missing: &str) {
+    use std::io::Write;
+    std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,10 @@ fn networks() -> Vec<IResNet> {
         (Norm::Spectral { coeff: 0.9 }, Activation::Relu),
     ];
     let init = |(norm, activation)| ModelConfig { norm, activation, ..base.clone() }.init(INPUT, 4).unwrap();
-    kinds.map(init).into()
+    let actnorm = ModelConfig { norm: Norm::Spectral { coeff: 0.7 }, actnorm: true, ..base.clone() };
+    let mut actnorm = actnorm.init(INPUT, 4).unwrap();
+    actnorm.initialise_actnorms(images(SAMPLES).view());
+    kinds.map(init).into_iter().chain([actnorm]).collect()
 }
 
 /// Images without a pattern, values in `[-0.5, 0.5)`.

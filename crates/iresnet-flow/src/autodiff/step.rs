@@ -28,7 +28,7 @@ pub trait TrainedLayer: Send + Sync {
         false
     }
 
-    /// Whether its derivative jumps somewhere, so that values near the jump must be kept where others are recovered.
+    /// Whether its derivative jumps somewhere, so that recovered values near the jump must come out on their side of it.
     fn has_kinks(&self) -> bool {
         false
     }

@@ -23,7 +23,8 @@ pub struct ActNorm {
     initialised: bool,
 }
 
-/// What a deviation is divided by at least: a channel of one value has none.
+/// A channel whose values differ by less than this is taken for one of a single value, such as one of padding, and stays
+/// as it is: its scale could only be a huge one.
 const SMALLEST_DEVIATION: f64 = 1e-6;
 
 impl ActNorm {
@@ -52,8 +53,8 @@ impl ActNorm {
         self.initialised
     }
 
-    /// Chooses the parameters from a first batch: every channel of `F(x)` has mean 0 and variance 1. An initialised layer
-    /// stays as it is. Mean and variance are summed in float64, in one order.
+    /// Chooses the parameters from a first batch: every channel of `F(x)` has mean 0 and variance 1, but those whose values
+    /// are all equal stay as they are. An initialised layer stays as it is. Mean and variance are summed in float64, in one order.
     pub fn initialise(&mut self, x: &Batch<f32>) {
         if std::mem::replace(&mut self.initialised, true) {
             return;
@@ -71,7 +72,10 @@ impl ActNorm {
         }
         for (c, (sum, square)) in sums.into_iter().zip(squares).enumerate() {
             let mean = sum / count;
-            let deviation = (square / count - mean * mean).max(0.0).sqrt().max(SMALLEST_DEVIATION);
+            let deviation = (square / count - mean * mean).max(0.0).sqrt();
+            if deviation < SMALLEST_DEVIATION {
+                continue;
+            }
             self.parameters[c] = -deviation.ln() as f32;
             self.parameters[channels + c] = (-mean / deviation) as f32;
         }
@@ -148,6 +152,9 @@ impl<T: Scalar> Bijection<T> for ActNorm {
     }
 
     fn bounds(&self) -> Bounds {
+        if !self.parameters.iter().all(|p| p.is_finite()) {
+            return Bounds { forward: None, inverse: None };
+        }
         // Four units in the last place cover the exponential.
         let (smallest, largest) = self.extremes();
         let up = 1.0 + 4.0 * f64::EPSILON.max(T::EPSILON);
@@ -262,5 +269,24 @@ mod tests {
         assert_eq!(layer, before);
         let saved = ActNorm::from_parameters(shape, layer.parameters().to_vec(), layer.is_initialised());
         assert_eq!(saved, layer);
+    }
+
+    /// Such layers have no inverse that numbers could show, and some none at all.
+    #[test]
+    fn scales_that_are_zero_infinite_or_no_number_prove_nothing() {
+        let shape = ImageShape { channels: 2, height: 2, width: 2 };
+        for (value, place) in [(f32::NAN, 0), (-800.0, 1), (800.0, 0), (f32::INFINITY, 3), (f32::NAN, 2)] {
+            let mut parameters = vec![0.5; 4];
+            let certified = |parameters: &[f32]| {
+                let layer: Box<dyn Layer> = Box::new(ActNorm::from_parameters(shape, parameters.to_vec(), true));
+                let (certificate, _) = crate::proof::examine(&crate::Chain::new::<f64>(vec![layer]), shape, 0.0, None);
+                (certificate.certified, certificate.reasons.clone())
+            };
+            assert!(certified(&parameters).0);
+            parameters[place] = value;
+            let (proved, reasons) = certified(&parameters);
+            assert!(!proved, "{value} at {place}");
+            assert_eq!(reasons, ["layer 1 has no finite Lipschitz bound both ways"]);
+        }
     }
 }

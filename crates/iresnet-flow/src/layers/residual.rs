@@ -1,4 +1,4 @@
-//! The residual layer `x + g(x)`, invertible where `Lip(g) < 1` (Theorem 1 of the paper).
+//! The residual layer `x + g(x)` (equation 1 of the paper), invertible where `Lip(g) < 1` (Theorem 1 of the paper).
 
 use crate::batch::Batch;
 use crate::bijection::{Bijection, Bounds, Preimage};

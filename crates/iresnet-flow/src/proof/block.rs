@@ -66,7 +66,7 @@ impl BlockBound {
         BlockBound { name: name.into(), layers: layers.collect(), gains, step, lipschitz, lipschitz_training }
     }
 
-    /// Whether `Lip(h g) < 1` is proved.
+    /// Whether `Lip(h g) < 1` is proved: the condition of Theorem 1 of the paper.
     pub fn contracts(&self) -> bool {
         self.lipschitz.value() < 1.0
     }

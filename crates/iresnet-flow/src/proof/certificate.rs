@@ -68,10 +68,14 @@ pub fn examine(
     let mut norms = best_bounds(&convolutions, progress).into_iter();
     let (mut blocks, mut reasons, mut layers) = (Vec::new(), Vec::new(), Vec::new());
     let mut others = Vec::new();
-    for layer in chain.layers() {
+    for (i, layer) in chain.layers().iter().enumerate() {
         let own = norms.by_ref().take(layer.convolutions().len()).collect();
         let Some(Proved { bound, finite, layer: proved }) = layer.prove(own, dropout) else {
-            others.push(Bijection::<f64>::bounds(layer));
+            let bounds = Bijection::<f64>::bounds(layer);
+            if ![bounds.forward, bounds.inverse].iter().all(|bound| bound.is_some_and(f64::is_finite)) {
+                reasons.push(format!("layer {} has no finite Lipschitz bound both ways", i + 1));
+            }
+            others.push(bounds);
             layers.push(layer.boxed());
             continue;
         };

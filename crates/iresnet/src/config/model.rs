@@ -105,6 +105,10 @@ pub struct ModelConfig {
     pub dropout: f64,
     /// Step size h of `x + h g(x)`.
     pub step: f64,
+    /// Whether an ActNorm precedes every block: a scale and a shift a channel, chosen by the first batch and trained
+    /// (Kingma and Dhariwal 2018). Files leave it out where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub actnorm: bool,
 }
 
 impl ModelConfig {
@@ -142,6 +146,10 @@ impl ModelConfig {
                 format!("{:?}", self.kernels),
                 "three odd sizes, such as [3, 1, 3]",
             ));
+        }
+        if self.actnorm && self.norm == Norm::Batch {
+            let instead = "false with batch normalisation, which scales and shifts too";
+            return Err(ConfigError::value("model.actnorm", true, instead));
         }
         if let Norm::Spectral { coeff } = self.norm
             && !(coeff > 0.0 && coeff < 1.0)

@@ -54,6 +54,8 @@ pub struct Block {
     pub name: String,
     /// What the kernels need to know.
     pub shape: BlockShape,
+    /// Place of the log-scales and shifts of the ActNorm before it, if there is one.
+    pub actnorm: Option<Range<usize>>,
     /// Place of `w1, b1, w2, b2, w3, b3`.
     pub weights: Range<usize>,
     /// The three convolutions.
@@ -62,6 +64,13 @@ pub struct Block {
     pub norms: [Option<BatchNorm>; 3],
     /// Place of scales and shifts behind the weights: `scale, shift` of each norm there is.
     pub affine: Range<usize>,
+}
+
+impl Block {
+    /// Place of all its parameters.
+    pub fn parameters(&self) -> Range<usize> {
+        self.actnorm.as_ref().map_or(self.weights.start, |actnorm| actnorm.start)..self.affine.end
+    }
 }
 
 /// One stage: blocks at one image size.
@@ -80,6 +89,8 @@ pub struct Stage {
 pub enum Next<'a> {
     /// Downsamples images of this shape.
     Squeeze(ImageShape),
+    /// Scales and shifts the channels of images of this shape by parameters in this place.
+    ActNorm(ImageShape, &'a Range<usize>),
     /// Runs a block, which has this number in the network.
     Block(usize, &'a Block),
 }
@@ -193,13 +204,17 @@ impl Layout {
         })
     }
 
-    /// Downsamplings and blocks, in the order of the forward pass.
+    /// Downsamplings, ActNorms and blocks, in the order of the forward pass.
     pub fn sequence(&self) -> impl Iterator<Item = Next<'_>> {
         let squeezes = std::iter::once(None).chain(self.stages.iter().map(|stage| Some(Next::Squeeze(stage.image))));
-        let mut blocks = self.blocks().enumerate().map(|(i, block)| Next::Block(i, block));
+        let mut blocks = self.blocks().enumerate();
         let stages = squeezes.zip(&self.stages).map(|(squeeze, stage)| (squeeze, stage.blocks.len()));
         stages.flat_map(move |(squeeze, count)| {
-            squeeze.into_iter().chain(blocks.by_ref().take(count)).collect::<Vec<_>>()
+            let blocks = blocks.by_ref().take(count).flat_map(|(i, block)| {
+                let actnorm = block.actnorm.as_ref().map(|place| Next::ActNorm(block.shape.image, place));
+                actnorm.into_iter().chain([Next::Block(i, block)])
+            });
+            squeeze.into_iter().chain(blocks).collect::<Vec<_>>()
         })
     }
 
@@ -248,6 +263,7 @@ impl Cursor {
         let first = s == 0 && b == 0;
         let name = format!("stages.{s}.blocks.{b}");
         let widths = [image.channels, bottleneck, bottleneck, image.channels];
+        let actnorm = config.actnorm.then(|| self.take(2 * image.channels));
         let start = self.parameters;
         let convs = [0, 1, 2].map(|i| {
             let (in_channels, out_channels, kernel) = (widths[i], widths[i + 1], config.kernels[i]);
@@ -287,6 +303,7 @@ impl Cursor {
             },
             affine: weights.end..self.parameters,
             name,
+            actnorm,
             weights,
             convs,
             norms,

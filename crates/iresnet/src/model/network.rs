@@ -171,7 +171,7 @@ impl IResNet {
     }
 
     /// Chooses what training passes keep for their backward pass. Gradients are the same up to round-off
-    /// ([`Memory::Reversible`]: to about 1e-4 of their length). A device without fused kernels keeps everything always.
+    /// ([`Memory::Reversible`]: to about 1e-5 of their length). A device without fused kernels keeps everything always.
     ///
     /// # Errors
     /// A choice that this network does not allow: see [`ModelConfig::allows`].

@@ -55,6 +55,8 @@ pub struct NormState {
     pub running_var: Vec<f32>,
     /// Batches that the running statistics have seen.
     pub num_batches_tracked: u64,
+    /// Batches that have chosen the ActNorms' parameters: 0 or 1.
+    pub actnorms_initialised: u64,
 }
 
 /// Iterations that bring random vectors close to singular ones.
@@ -89,6 +91,7 @@ impl NormState {
             running_mean: vec![0.0; statistics],
             running_var: vec![1.0; statistics],
             num_batches_tracked: 0,
+            actnorms_initialised: 0,
         }
     }
 

@@ -91,6 +91,7 @@ impl Prepared {
         let layer = |next: Next<'_>| -> Box<dyn Layer> {
             match next {
                 Next::Squeeze(image) => Box::new(Squeeze::new(image)),
+                Next::ActNorm(image, place) => Box::new(model.actnorm(image, place)),
                 Next::Block(_, block) => {
                     Box::new(Residual::new(weights.next().expect("weights of every block").prepare(block)))
                 }

@@ -61,7 +61,7 @@ impl IResNet {
                     blocks: stage.blocks.len(),
                     image: [stage.image.channels, stage.image.height, stage.image.width],
                     bottleneck: stage.bottleneck,
-                    parameters: stage.blocks.iter().map(|b| b.affine.end - b.weights.start).sum(),
+                    parameters: stage.blocks.iter().map(|block| block.parameters().len()).sum(),
                 })
                 .collect(),
             head_parameters: layout.head_len(),

@@ -3,10 +3,12 @@
 //! A training step is `update_norms`, [`IResNet::differentiate`], an optimiser's step, [`IResNet::track`]. Nothing here
 //! changes the network.
 
+use std::ops::Range;
+
 use iresnet_flow::autodiff::{Inner, MemoryReport, Step, Tape, TrainedLayer};
 use iresnet_flow::branch::{BatchNorms, BottleneckStep, DropoutBits};
-use iresnet_flow::layers::{InjectivePadding, Squeeze};
-use iresnet_flow::{Batch, ImageShape, Injection, LANES, Purpose};
+use iresnet_flow::layers::{ActNorm, InjectivePadding, Residual, Squeeze};
+use iresnet_flow::{Batch, Bijection, ImageShape, Injection, LANES, Purpose};
 use ndarray::ArrayView4;
 use rayon::prelude::*;
 
@@ -163,10 +165,52 @@ impl IResNet {
         }
     }
 
+    /// Lets the ActNorms choose their scales and shifts by `images`, the first of a training, so that what leaves each has
+    /// mean 0 and variance 1 in every channel. A network without them, or whose are chosen, stays as it is.
+    ///
+    /// # Shapes
+    /// - images: `[n, channels, height, width]`
+    ///
+    /// # Panics
+    /// If the sizes do not fit, or there is no image.
+    pub fn initialise_actnorms(&mut self, images: ArrayView4<'_, f32>) {
+        if !self.config.actnorm || self.state.actnorms_initialised > 0 {
+            return;
+        }
+        let layout = self.layout.clone();
+        let values = layout.checked(images, layout.image(), "images");
+        assert!(!values.is_empty(), "at least one image to choose scales by");
+        let padding = InjectivePadding::new(layout.image(), layout.padded.channels);
+        let mut x = padding.forward(Batch::pack(&values, layout.image()));
+        let mut weights = self.weights_in_use().blocks.into_iter();
+        let (trunk, _, state) = self.all_mut();
+        state.actnorms_initialised = 1;
+        for next in layout.sequence() {
+            x = match next {
+                Next::Squeeze(image) => Squeeze::new(image).forward(x),
+                Next::ActNorm(image, place) => {
+                    let mut actnorm = ActNorm::new(image);
+                    actnorm.initialise(&x);
+                    trunk[place.clone()].copy_from_slice(actnorm.parameters());
+                    actnorm.forward(x)
+                }
+                Next::Block(_, block) => {
+                    Residual::new(weights.next().expect("weights of every block").prepare(block)).forward(x)
+                }
+            };
+        }
+    }
+
+    /// The ActNorm whose parameters have this place.
+    pub(super) fn actnorm(&self, image: ImageShape, place: &Range<usize>) -> ActNorm {
+        ActNorm::from_parameters(image, self.trunk[place.clone()].to_vec(), self.state.actnorms_initialised > 0)
+    }
+
     /// A part of the network as a training pass sees it.
     fn trained<'a>(&'a self, next: Next<'a>, dropout: Option<&'a Dropout>) -> Box<dyn TrainedLayer + 'a> {
         match next {
             Next::Squeeze(image) => Box::new(Squeeze::new(image)),
+            Next::ActNorm(image, place) => Box::new(self.actnorm(image, place)),
             Next::Block(index, block) => Box::new(TrainedBlock { model: self, block, index, dropout }),
         }
     }

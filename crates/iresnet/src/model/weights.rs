@@ -86,7 +86,7 @@ const FOLDED: &str = "iresnet.folded";
 /// Where a tensor's values belong.
 pub(crate) enum Place<'a> {
     Values(&'a mut [f32]),
-    BatchCount(&'a mut u64),
+    Count(&'a mut u64),
 }
 
 /// Gets the name, the shape and the place of a tensor.
@@ -99,6 +99,14 @@ impl IResNet {
         let (trunk, head, norms) = self.all_mut();
         let mut power = norms.power.iter_mut();
         for block in layout.blocks() {
+            if let Some(place) = &block.actnorm {
+                let name = format!("{}.actnorm", block.name);
+                let (scales, shifts) = trunk[place.clone()].split_at_mut(place.len() / 2);
+                let shape = [scales.len()];
+                visit(&format!("{name}.log_scale"), &shape, Place::Values(scales))?;
+                visit(&format!("{name}.shift"), &shape, Place::Values(shifts))?;
+                visit(&format!("{name}.initialised"), &[], Place::Count(&mut norms.actnorms_initialised))?;
+            }
             for conv in &block.convs {
                 let shape = [conv.out_channels, conv.in_channels, conv.kernel, conv.kernel];
                 visit(&format!("{}.weight", conv.name), &shape, Place::Values(&mut trunk[conv.weight.clone()]))?;
@@ -120,7 +128,7 @@ impl IResNet {
                 let var = &mut norms.running_var[statistics];
                 visit(&format!("{name}.running_var"), &shape, Place::Values(var))?;
                 let count = &mut norms.num_batches_tracked;
-                visit(&format!("{name}.num_batches_tracked"), &[], Place::BatchCount(count))?;
+                visit(&format!("{name}.num_batches_tracked"), &[], Place::Count(count))?;
             }
         }
         let (channels, classes) = (layout.latent.channels, layout.input.classes);
@@ -133,7 +141,7 @@ impl IResNet {
         let mean = &mut norms.running_mean[statistics.clone()];
         visit("head.norm.running_mean", &[channels], Place::Values(mean))?;
         visit("head.norm.running_var", &[channels], Place::Values(&mut norms.running_var[statistics]))?;
-        visit("head.norm.num_batches_tracked", &[], Place::BatchCount(&mut norms.num_batches_tracked))?;
+        visit("head.norm.num_batches_tracked", &[], Place::Count(&mut norms.num_batches_tracked))?;
         visit("head.linear.weight", &[classes, channels], Place::Values(weight))?;
         visit("head.linear.bias", &[classes], Place::Values(bias))
     }
@@ -150,7 +158,7 @@ impl IResNet {
             .visit_mut(&mut |name, shape, place| {
                 let (dtype, bytes) = match place {
                     Place::Values(values) => (Dtype::F32, bytes::of_floats(values)),
-                    Place::BatchCount(count) => (Dtype::I64, (*count as i64).to_le_bytes().to_vec()),
+                    Place::Count(count) => (Dtype::I64, (*count as i64).to_le_bytes().to_vec()),
                 };
                 tensors.push((name.to_string(), dtype, shape.to_vec(), bytes));
                 Ok(())
@@ -191,6 +199,8 @@ impl IResNet {
     ) -> Result<(), WeightsError> {
         let mut loaded = self.clone();
         let state = loaded.state_mut();
+        // Unless the file says otherwise.
+        state.actnorms_initialised = 1;
         if folded {
             state.forget_power();
         } else {
@@ -200,7 +210,7 @@ impl IResNet {
         loaded.visit_mut(&mut |name, shape, place| {
             let Ok(view) = file.tensor(name) else {
                 // Only PyTorch's own files lack the counters.
-                if matches!(place, Place::BatchCount(_)) {
+                if matches!(place, Place::Count(_)) {
                     return Ok(());
                 }
                 return Err(WeightsError::Missing {
@@ -210,7 +220,7 @@ impl IResNet {
                     detail: format!("it holds {} tensors", file.len()),
                 });
             };
-            let wanted = if matches!(place, Place::BatchCount(_)) { Dtype::I64 } else { Dtype::F32 };
+            let wanted = if matches!(place, Place::Count(_)) { Dtype::I64 } else { Dtype::F32 };
             if view.dtype() != wanted || view.shape() != shape {
                 return Err(WeightsError::Shape {
                     path: path.into(),
@@ -221,7 +231,7 @@ impl IResNet {
             }
             seen.push(name.to_string());
             match place {
-                Place::BatchCount(count) => {
+                Place::Count(count) => {
                     *count = i64::from_le_bytes(view.data().try_into().expect("eight bytes")) as u64;
                 }
                 Place::Values(values) => {

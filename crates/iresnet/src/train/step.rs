@@ -55,12 +55,13 @@ pub fn step(
     learning_rate: f64,
     on: Together<'_>,
 ) -> Differentiated {
+    let layout = model.layout().clone();
+    let images = layout.view(&batch.images);
     model.update_norms(1);
+    model.initialise_actnorms(images);
     let probability = record.model.dropout;
     let key = DropoutKey { seed: record.seed, step: number, probability };
     let dropout = (probability > 0.0).then(|| Dropout::Drawn { key, first_image: on.reduce.first_image() });
-    let layout = model.layout().clone();
-    let images = layout.view(&batch.images);
     let own = on.device.differentiate(model, images, &batch.labels, dropout.as_ref());
     let result = on.reduce.reduce(own);
     if result.loss.is_finite() {
