@@ -147,7 +147,8 @@ mod tests {
         }
         let mut unchanged = values.clone();
         sides.restore(&mut unchanged);
-        assert_eq!(unchanged, values);
+        let of_images = |values: &[f32]| values.chunks(LANES).map(|v| v[..LANES_USED].to_vec()).collect::<Vec<_>>();
+        assert!(of_images(&unchanged) == of_images(&values));
     }
 
     #[test]

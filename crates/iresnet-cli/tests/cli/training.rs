@@ -35,6 +35,34 @@ fn a_killed_or_stopped_run_ends_with_the_same_weights() {
     }
 }
 
+/// Stopped and resumed to the same bits, certified and inverted; in reversible mode too.
+#[test]
+fn a_network_with_actnorms_is_trained_certified_and_inverted() {
+    let dir = tempfile::tempdir().unwrap();
+    let actnorm = ["--norm", "spectral", "--coeff", "0.7", "--set", "model.actnorm=true"];
+    let whole = path(&dir, "whole");
+    succeeds(&[&train(&whole, &actnorm)[..], &["--epochs", "20"]].concat());
+    let scales = tensor(&format!("{whole}/last.safetensors"), "stages.0.blocks.0.actnorm.log_scale");
+    assert!(scales[0] != 0.0, "{scales:?}");
+    let stopped = path(&dir, "stopped");
+    let arguments = [&train(&stopped, &actnorm)[..], &["--epochs", "20"]].concat();
+    let mut child = iresnet(&arguments).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&Path::new(&stopped).join("metrics.jsonl"));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    child.wait().unwrap();
+    succeeds(&[&arguments[..], &["--resume"]].concat());
+    let weights = |run: &str| fs::read(Path::new(run).join("last.safetensors")).unwrap();
+    assert!(weights(&stopped) == weights(&whole), "bit for bit");
+    assert!(succeeds(&["certify", &whole]).contains("certified"));
+    let inverted = succeeds(&["evaluate", &whole, "--json"]);
+    assert!(json(&inverted)["normed_l2"].as_f64().is_some_and(|error| error < 1e-6), "{inverted}");
+    let reversible = path(&dir, "reversible");
+    succeeds(&[&train(&reversible, &actnorm)[..], &["--epochs", "1", "--memory", "reversible"]].concat());
+    let both = path(&dir, "both");
+    let both = [&train(&both, &["--norm", "batch"])[..], &actnorm[4..]].concat();
+    fails(&both, 2, &["model.actnorm = true", "false with batch normalisation"]);
+}
+
 /// A batch that does not fit the address space in standard mode trains in reversible mode.
 #[test]
 #[cfg(target_os = "linux")]
