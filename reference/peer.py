@@ -47,8 +47,11 @@ class Config:
     norm: dict | None = None  # {"kind": "none"}, {"kind": "batch"} or {"kind": "spectral", "coeff": 0.9}
     dropout: float = 0.1
     step: float = 1.0
+    actnorm: bool = False
 
     def __post_init__(self):
+        if self.actnorm:
+            raise ValueError("actnorm = true: the peer has no ActNorm")
         object.__setattr__(self, "blocks", tuple(self.blocks))
         object.__setattr__(self, "kernels", tuple(self.kernels))
         object.__setattr__(self, "padding", self.padding or {"factor": 4})

@@ -48,16 +48,7 @@ pub fn unpack<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, images: &mu
 /// # Panics
 /// If height or width is odd.
 pub fn pixel_unshuffle<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, out: &mut [T]) {
-    assert!(
-        shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2),
-        "2x2 blocks need even sizes, not {shape:?}"
-    );
-    assert_eq!(packs.len(), out.len(), "values of both");
-    let moves = out.par_chunks_mut(shape.pack_len()).zip(packs.par_chunks(shape.pack_len()));
-    moves.for_each(|(out, pack)| {
-        let (to, from) = (out.as_chunks_mut::<LANES>().0, pack.as_chunks::<LANES>().0);
-        each_pixel(shape, |large, small| to[small] = from[large]);
-    });
+    move_pixels(packs, shape, out, |large, small| (small, large));
 }
 
 /// Inverse and adjoint of [`pixel_unshuffle`]; `shape` is the larger image.
@@ -65,6 +56,17 @@ pub fn pixel_unshuffle<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, ou
 /// # Panics
 /// If height or width is odd.
 pub fn pixel_shuffle<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, out: &mut [T]) {
+    move_pixels(packs, shape, out, |large, small| (large, small));
+}
+
+/// Moves every value to a place in `out` from one in `packs`, which `between` names by those in the larger and in the smaller
+/// image.
+fn move_pixels<T: Copy + Send + Sync>(
+    packs: &[T],
+    shape: ImageShape,
+    out: &mut [T],
+    between: impl Fn(usize, usize) -> (usize, usize) + Sync,
+) {
     assert!(
         shape.height.is_multiple_of(2) && shape.width.is_multiple_of(2),
         "2x2 blocks need even sizes, not {shape:?}"
@@ -73,7 +75,10 @@ pub fn pixel_shuffle<T: Copy + Send + Sync>(packs: &[T], shape: ImageShape, out:
     let moves = out.par_chunks_mut(shape.pack_len()).zip(packs.par_chunks(shape.pack_len()));
     moves.for_each(|(out, pack)| {
         let (to, from) = (out.as_chunks_mut::<LANES>().0, pack.as_chunks::<LANES>().0);
-        each_pixel(shape, |large, small| to[large] = from[small]);
+        each_pixel(shape, |large, small| {
+            let (place, origin) = between(large, small);
+            to[place] = from[origin];
+        });
     });
 }
 

@@ -54,7 +54,8 @@ impl ActNorm {
     }
 
     /// Chooses the parameters from a first batch: every channel of `F(x)` has mean 0 and variance 1, but those whose values
-    /// are all equal stay as they are. An initialised layer stays as it is. Mean and variance are summed in float64, in one order.
+    /// are all equal stay as they are. An initialised layer stays as it is. Mean and variance are summed in float64, in one
+    /// order.
     pub fn initialise(&mut self, x: &Batch<f32>) {
         if std::mem::replace(&mut self.initialised, true) {
             return;

@@ -106,7 +106,7 @@ pub struct ModelConfig {
     /// Step size h of `x + h g(x)`.
     pub step: f64,
     /// Whether an ActNorm precedes every block: a scale and a shift a channel, chosen by the first batch and trained
-    /// (Kingma and Dhariwal 2018). Files leave it out where it is false.
+    /// (Kingma and Dhariwal 2018). Records and weight files leave it out where it is false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub actnorm: bool,
 }

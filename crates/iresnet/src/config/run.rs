@@ -33,10 +33,6 @@ impl RunConfig {
     pub fn preset_with(name: &str, overrides: &[String]) -> Result<Self, ConfigError> {
         let text = text(name)?;
         let mut table: toml::Table = text.parse().map_err(|e| parse_error(&format!("preset {name}"), e))?;
-        // Keys that presets leave out where they have their default.
-        if let Some(model) = table.get_mut("model").and_then(toml::Value::as_table_mut) {
-            model.entry("actnorm").or_insert(false.into());
-        }
         for assignment in overrides {
             let invalid = |message: String| ConfigError::Parse { source_name: assignment.clone(), message };
             let (key, value) =

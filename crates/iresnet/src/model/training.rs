@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use iresnet_flow::autodiff::{Inner, MemoryReport, Step, Tape, TrainedLayer};
 use iresnet_flow::branch::{BatchNorms, BottleneckStep, DropoutBits};
-use iresnet_flow::layers::{ActNorm, InjectivePadding, Residual, Squeeze};
+use iresnet_flow::layers::{ActNorm, InjectivePadding, Squeeze};
 use iresnet_flow::{Batch, Bijection, ImageShape, Injection, LANES, Purpose};
 use ndarray::ArrayView4;
 use rayon::prelude::*;
@@ -182,21 +182,18 @@ impl IResNet {
         assert!(!values.is_empty(), "at least one image to choose scales by");
         let padding = InjectivePadding::new(layout.image(), layout.padded.channels);
         let mut x = padding.forward(Batch::pack(&values, layout.image()));
-        let mut weights = self.weights_in_use().blocks.into_iter();
+        let network = self.prepare();
         let (trunk, _, state) = self.all_mut();
         state.actnorms_initialised = 1;
-        for next in layout.sequence() {
+        for (next, layer) in layout.sequence().zip(network.chain().layers()) {
             x = match next {
-                Next::Squeeze(image) => Squeeze::new(image).forward(x),
                 Next::ActNorm(image, place) => {
                     let mut actnorm = ActNorm::new(image);
                     actnorm.initialise(&x);
                     trunk[place.clone()].copy_from_slice(actnorm.parameters());
                     actnorm.forward(x)
                 }
-                Next::Block(_, block) => {
-                    Residual::new(weights.next().expect("weights of every block").prepare(block)).forward(x)
-                }
+                Next::Squeeze(_) | Next::Block(..) => layer.forward(x),
             };
         }
     }
